@@ -1,0 +1,1 @@
+"""The campaign service: published LHC results in, hiscore protomodels out."""
