@@ -1,0 +1,361 @@
+"""From a spectrum to its topologies: decay, compress, merge.
+
+Walk: spectrum ──▶ **topologies** ──▶ predictions. A topology is an unordered pair of decay branches; its *signature* (shape,
+Standard Model labels and quantum numbers, no masses) decides which published maps it matches, its masses where in the maps
+it lies. Signatures are strings built in canonical order, so they can be remembered from model to model.
+
+The procedure is that of SModelS (arXiv:1312.4175, arXiv:2306.17676): every primary pair is decayed in all combinations whose
+σ·BR passes the cut, equal topologies are merged, soft decays (mass gap below the minimum) and invisible decays are
+compressed, and the compressed copies are kept beside their originals.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from inference.quantum_numbers import INVISIBLE_SM, VISIBLE_NEUTRALS, QuantumNumbers, bsm_quantum_numbers, sm_label
+from inference.settings import PredictionSettings
+from inference.spectrum import Spectrum
+
+SQRTS_TEV = (8, 13)
+"""Centre-of-mass energies [TeV], in the order of every weight array."""
+
+STABLE_WIDTH_GEV = 1e-25
+PROMPT_WIDTH_GEV = 1e-11
+DEFAULT_PROMPT_WIDTH_GEV = 1.0
+"""Width of decaying particles for which the model states none: prompt."""
+
+
+class State(NamedTuple):
+    """A BSM state as topologies see it: two states with equal fields are the same particle."""
+
+    charge3: int
+    colour: int
+    spin2: int
+    mass: float
+    width: float
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """A decayed BSM particle.
+
+    Attributes:
+        state: the particle itself.
+        sm: labels of its Standard Model daughters, sorted.
+        daughters: decayed BSM daughters, sorted.
+        signature: canonical string of shape, labels and quantum numbers.
+        states: states of all BSM nodes in preorder (this one first).
+        pids: bit mask over the spectrum's particles that occur, this one included.
+        is_met_like: whether the state itself is invisible if nothing decays below it.
+    """
+
+    state: State
+    sm: tuple[str, ...]
+    daughters: tuple[Branch, ...]
+    signature: str
+    states: tuple[State, ...]
+    pids: int
+    is_met_like: bool
+
+    @property
+    def is_leaf(self) -> bool:
+        return not self.sm and not self.daughters
+
+
+class Topology(NamedTuple):
+    """One simplified-model topology of a model.
+
+    Attributes:
+        branches: the two branches, in canonical order.
+        weight_fb: σ·BR [fb] at 8 and 13 TeV.
+        origins: bit mask over the uncompressed topologies it stems from.
+        pids: bit mask over `TopologyList.pids`.
+    """
+
+    branches: tuple[Branch, ...]
+    weight_fb: tuple[float, float]
+    origins: int
+    pids: int
+
+    @property
+    def signature(self) -> str:
+        return "+".join(branch.signature for branch in self.branches)
+
+    @property
+    def states(self) -> tuple[State, ...]:
+        return tuple(state for branch in self.branches for state in branch.states)
+
+
+class TopologyList(NamedTuple):
+    """Topologies of one model; `pids[i]` is the particle behind bit i of `Topology.pids`."""
+
+    topologies: tuple[Topology, ...]
+    pids: tuple[int, ...]
+    num_origins: int
+
+    def pids_of(self, mask: int) -> frozenset[int]:
+        """Positive PDG ids behind a bit mask."""
+        return frozenset(pid for i, pid in enumerate(self.pids) if mask >> i & 1)
+
+
+def build_branch(state: State, sm: tuple[str, ...], daughters: tuple[Branch, ...], own_bit: int, is_met_like: bool) -> Branch:
+    """Put a branch together in canonical order, so that equal branches have equal signatures and states."""
+    if len(daughters) > 1:
+        daughters = tuple(sorted(daughters, key=_branch_key))
+    signature = f"[{state.charge3}.{state.colour}.{state.spin2}:{','.join(sm)}{''.join(d.signature for d in daughters)}]"
+    states: tuple[State, ...] = (state,)
+    pids = own_bit
+    for daughter in daughters:
+        states += daughter.states
+        pids |= daughter.pids
+    return Branch(state, sm, daughters, signature, states, pids, is_met_like)
+
+
+def _branch_key(branch: Branch) -> tuple[str, tuple[State, ...]]:
+    return branch.signature, branch.states
+
+
+class _Decays:
+    """Decays the particles of one spectrum; remembers what it has decayed."""
+
+    def __init__(self, spectrum: Spectrum) -> None:
+        self.spectrum = spectrum
+        self.pids = tuple(sorted(spectrum.masses))
+        self._bit = {pid: 1 << i for i, pid in enumerate(self.pids)}
+        self._states: dict[int, State] = {}
+        self._expanded: dict[int, tuple[float, list[tuple[Branch, float]]]] = {}
+        self._long_lived: set[int] = set()
+        for pid in self.pids:
+            width = self._width(pid)
+            mass = max(round(abs(spectrum.masses[pid]), 1), 1.0)
+            for signed in (pid, -pid):
+                self._states[signed] = State(*bsm_quantum_numbers(signed), mass, width)
+            if STABLE_WIDTH_GEV <= width <= PROMPT_WIDTH_GEV:
+                self._long_lived.add(pid)
+
+    def _width(self, pid: int) -> float:
+        if not self.spectrum.decays.get(pid):
+            return 0.0
+        width = self.spectrum.widths.get(pid)
+        if width is None:
+            return DEFAULT_PROMPT_WIDTH_GEV
+        return width if width >= STABLE_WIDTH_GEV else 0.0
+
+    def has(self, pid: int) -> bool:
+        return abs(pid) in self._bit
+
+    def expand(self, pid: int, min_br: float) -> list[tuple[Branch, float]]:
+        """All fully decayed branches of a signed pid with a product of branching ratios of at least min_br."""
+        cached = self._expanded.get(pid)
+        if cached is not None and cached[0] <= min_br:
+            return cached[1]
+        state = self._states[pid]
+        positive = abs(pid)
+        met_like = state.charge3 == 0 and state.colour == 1 and positive not in VISIBLE_NEUTRALS
+        branches: list[tuple[Branch, float]] = []
+        if state.width == 0.0 or positive in self._long_lived:
+            branches.append((build_branch(state, (), (), self._bit[positive], met_like), 1.0))
+        if state.width > 0.0:
+            for daughters, br in self.spectrum.decays[positive]:
+                if br > 0.0 and br >= min_br:
+                    self._decay_channel(pid, state, daughters, br, min_br, met_like, branches)
+        self._expanded[pid] = (min_br, branches)
+        return branches
+
+    def _decay_channel(
+        self, pid: int, state: State, daughters: tuple[int, ...], br: float, min_br: float, met_like: bool, branches: list[tuple[Branch, float]]
+    ) -> None:
+        sm: list[str] = []
+        bsm: list[int] = []
+        for daughter in daughters:
+            signed = daughter if pid > 0 else -daughter
+            label = sm_label(signed)
+            if label is not None:
+                sm.append(label)
+            elif self.has(signed):
+                bsm.append(signed)
+            else:
+                return
+        labels = tuple(sorted(sm))
+        combinations: list[tuple[tuple[Branch, ...], float]] = [((), br)]
+        for signed in bsm:
+            combinations = [
+                ((*done, branch), product * sub_br)
+                for done, product in combinations
+                for branch, sub_br in self.expand(signed, min_br / product)
+                if product * sub_br >= min_br
+            ]
+        own = self._bit[abs(pid)]
+        branches.extend((build_branch(state, labels, found, own, met_like), product) for found, product in combinations)
+
+
+class _Compression:
+    """Compresses branches; each result is remembered for the model."""
+
+    def __init__(self, settings: PredictionSettings) -> None:
+        self._gap = settings.min_mass_gap_gev
+        self._mass: dict[tuple[str, tuple[State, ...], int], Branch] = {}
+        self._invisible: dict[tuple[str, tuple[State, ...], int], Branch] = {}
+
+    def mass(self, branch: Branch) -> Branch:
+        """Remove every mother that decays promptly to a single BSM particle closer than the minimal mass gap."""
+        if branch.is_leaf:
+            return branch
+        key = (branch.signature, branch.states, branch.pids)
+        done = self._mass.get(key)
+        if done is None:
+            done = self._compress_mass(branch)
+            self._mass[key] = done
+        return done
+
+    def _compress_mass(self, branch: Branch) -> Branch:
+        state = branch.state
+        if len(branch.daughters) == 1 and state.mass - branch.daughters[0].state.mass < self._gap and state.width > PROMPT_WIDTH_GEV:
+            return self.mass(branch.daughters[0])
+        daughters = tuple(self.mass(daughter) for daughter in branch.daughters)
+        if all(new is old for new, old in zip(daughters, branch.daughters, strict=True)):
+            return branch
+        return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
+
+    def invisible(self, branch: Branch) -> Branch:
+        """Replace every state that decays to invisible leaves only by one invisible state of its mass."""
+        if branch.is_leaf:
+            return branch
+        key = (branch.signature, branch.states, branch.pids)
+        done = self._invisible.get(key)
+        if done is None:
+            done = self._compress_invisible(branch)
+            self._invisible[key] = done
+        return done
+
+    def _compress_invisible(self, branch: Branch) -> Branch:
+        daughters = tuple(self.invisible(daughter) for daughter in branch.daughters)
+        state = branch.state
+        if (
+            all(label in INVISIBLE_SM for label in branch.sm)
+            and all(daughter.is_leaf and daughter.is_met_like for daughter in daughters)
+            and (branch.is_met_like or state.width > PROMPT_WIDTH_GEV)
+        ):
+            width = max((daughter.state.width for daughter in daughters), default=0.0)
+            inv = State(*QuantumNumbers(0, 1, -1), state.mass, width)
+            return build_branch(inv, (), (), branch.pids, True)
+        if all(new is old for new, old in zip(daughters, branch.daughters, strict=True)):
+            return branch
+        return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
+
+
+_Key = tuple[str, tuple[State, ...], str, tuple[State, ...]]
+
+
+def _pair_key(pair: tuple[Branch, Branch]) -> _Key:
+    return pair[0].signature, pair[0].states, pair[1].signature, pair[1].states
+
+
+def _sorted_pair(first: Branch, second: Branch) -> tuple[Branch, Branch]:
+    if (second.signature, second.states) < (first.signature, first.states):
+        return second, first
+    return first, second
+
+
+class _Merged:
+    """Topologies by content; equal ones add their weights."""
+
+    def __init__(self) -> None:
+        self.pairs: dict[_Key, tuple[Branch, Branch]] = {}
+        self.weights: dict[_Key, list[float]] = {}
+        self.origins: dict[_Key, int] = {}
+        self.pids: dict[_Key, int] = {}
+
+    def add(self, pair: tuple[Branch, Branch], weight: tuple[float, float], origins: int, pids: int) -> None:
+        key = _pair_key(pair)
+        known = self.weights.get(key)
+        if known is None:
+            self.pairs[key] = pair
+            self.weights[key] = list(weight)
+            self.origins[key] = origins
+            self.pids[key] = pids
+        else:
+            known[0] += weight[0]
+            known[1] += weight[1]
+            self.origins[key] |= origins
+            self.pids[key] |= pids
+
+
+def build_topologies(spectrum: Spectrum, settings: PredictionSettings) -> TopologyList:
+    """All topologies of a spectrum above the cross-section cut, with their compressed copies.
+
+    Args:
+        spectrum: the model; masses are rounded to 0.1 GeV and raised to at least 1 GeV.
+        settings: σ cut [fb], minimal mass gap [GeV] and which compressions to do.
+
+    Returns:
+        Topologies in a canonical order that does not depend on the order of the input.
+
+    Raises:
+        ModelFormatError: the spectrum names a BSM particle whose quantum numbers are not known.
+    """
+    decays = _Decays(spectrum)
+    merged = _Merged()
+    for pair, weight in _primary_pairs(spectrum, decays):
+        _decay_pair(pair, weight, settings.sigma_cut_fb, decays, merged)
+    # origins are numbered in canonical order, so that nothing depends on the order of the input
+    keys = sorted(merged.pairs)
+    everything = _Merged()
+    for number, key in enumerate(keys):
+        weights = merged.weights[key]
+        everything.add(merged.pairs[key], (weights[0], weights[1]), 1 << number, merged.pids[key])
+    compression = _Compression(settings)
+    for number, key in enumerate(keys):
+        weights = merged.weights[key]
+        for compressed in _compressed_copies(merged.pairs[key], compression, settings):
+            everything.add(compressed, (weights[0], weights[1]), 1 << number, merged.pids[key])
+    topologies = tuple(
+        Topology(everything.pairs[key], (everything.weights[key][0], everything.weights[key][1]), everything.origins[key], everything.pids[key])
+        for key in sorted(everything.pairs)
+    )
+    return TopologyList(topologies, decays.pids, len(keys))
+
+
+def _primary_pairs(spectrum: Spectrum, decays: _Decays) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+    pairs: dict[tuple[int, int], list[float]] = {}
+    for i, sqrts in enumerate(SQRTS_TEV):
+        for (first, second), xsec in spectrum.xsecs_fb.get(sqrts, {}).items():
+            if decays.has(first) and decays.has(second):
+                key = (first, second) if first <= second else (second, first)
+                pairs.setdefault(key, [0.0, 0.0])[i] = max(pairs.get(key, [0.0, 0.0])[i], xsec)
+    return [(pair, (weights[0], weights[1])) for pair, weights in sorted(pairs.items())]
+
+
+def _decay_pair(pair: tuple[int, int], weight: tuple[float, float], cut: float, decays: _Decays, merged: _Merged) -> None:
+    largest = max(weight)
+    if largest < cut or largest <= 0.0:
+        return
+    min_br = cut / largest
+    firsts = decays.expand(pair[0], min_br)
+    seconds = decays.expand(pair[1], min_br)
+    for first, first_br in firsts:
+        for second, second_br in seconds:
+            br = first_br * second_br
+            if largest * br >= cut:
+                merged.add(_sorted_pair(first, second), (weight[0] * br, weight[1] * br), 0, first.pids | second.pids)
+
+
+def _compressed_copies(pair: tuple[Branch, Branch], compression: _Compression, settings: PredictionSettings) -> list[tuple[Branch, Branch]]:
+    found = {_pair_key(pair): pair}
+    pending = [pair]
+    while pending:
+        current = pending.pop(0)
+        copies: list[tuple[Branch, Branch]] = []
+        if settings.compress_mass:
+            copies.append(_sorted_pair(compression.mass(current[0]), compression.mass(current[1])))
+        if settings.compress_invisible:
+            copies.append(_sorted_pair(compression.invisible(current[0]), compression.invisible(current[1])))
+        for copy in copies:
+            key = _pair_key(copy)
+            if key not in found:
+                found[key] = copy
+                pending.append(copy)
+    del found[_pair_key(pair)]
+    return list(found.values())
