@@ -84,7 +84,7 @@ def test_packaged_facts_have_the_documented_size_and_a_source_each() -> None:
 def test_reader_refuses_a_defect_and_names_the_file(tmp_path: Path, groups: str, message: str) -> None:
     path = tmp_path / "cms13.yaml"
     path.write_text(HEADER + groups)
-    with pytest.raises(ResultsFormatError, match="cms13.yaml") as caught:
+    with pytest.raises(ResultsFormatError, match=r"cms13\.yaml") as caught:
         load_combinability([path])
     assert message in str(caught.value)
 
