@@ -1,0 +1,1 @@
+"""Alembic revisions of the campaign storage; `engine.upgrade_schema` applies them."""
