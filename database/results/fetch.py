@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import io
 import json
 import logging
 import lzma
@@ -139,7 +138,8 @@ def _read_to_end(tar: tarfile.TarFile) -> None:
     """Reads what follows the last member: only at its end does a compressed stream compare its checksum."""
     stream = tar.fileobj
     if stream is not None:
-        stream.seek(0, io.SEEK_END)
+        while stream.read(1 << 20):
+            pass
 
 
 def _find_root(folder: Path) -> Path | None:
