@@ -1,0 +1,146 @@
+"""Clusters of topologies that one upper-limit map cannot tell apart.
+
+An upper limit constrains the summed cross section of topologies with (nearly) the same limit (arXiv:1312.4175 §4.4,
+arXiv:2306.17676): topologies whose limits differ by less than `MAX_DISTANCE` and whose average still lies that close to each of
+them are added up; the limit is then read off at the σ-weighted average masses.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from inference.settings import Conventions
+
+MAX_DISTANCE = 0.2
+"""Largest relative distance 2|a-b|/(a+b) of limits within one cluster."""
+
+Coordinates = tuple[float, ...]
+
+
+class LimitHit(NamedTuple):
+    """One topology in one upper-limit map.
+
+    Attributes:
+        number: the caller's number of the hit.
+        weight_fb: σ·BR [fb].
+        limit_fb: observed limit at the topology's own masses [fb].
+        coordinates: masses [GeV] and widths [GeV] in the order of the map's axes.
+        masses: masses and widths of all its BSM nodes, to recognise degenerate topologies.
+        lifetime_factor: fraction of its decays the search sees; 1 for prompt topologies.
+    """
+
+    number: int
+    weight_fb: float
+    limit_fb: float
+    coordinates: Coordinates
+    masses: tuple[float, ...]
+    lifetime_factor: float = 1.0
+
+
+class Cluster(NamedTuple):
+    """Topologies added up, with the coordinates and the limit of their average."""
+
+    hits: tuple[LimitHit, ...]
+    coordinates: Coordinates
+    limit_fb: float
+
+    @property
+    def weight_fb(self) -> float:
+        return sum(hit.weight_fb for hit in self.hits)
+
+    @property
+    def lifetime_factor(self) -> float:
+        """σ-weighted mean of the members' factors."""
+        return mean_lifetime_factor(self.hits)
+
+
+def distance(first: float, second: float) -> float:
+    """Relative distance of two limits; 0 if both vanish.
+
+    Examples:
+        >>> distance(9.0, 11.0)
+        0.2
+    """
+    return 0.0 if first + second == 0.0 else 2.0 * abs(first - second) / (first + second)
+
+
+def _round_to_five_digits(value: float) -> float:
+    return value if value == 0.0 else round(value, 4 - math.floor(math.log10(abs(value))))
+
+
+def average_coordinates(hits: Sequence[LimitHit]) -> Coordinates:
+    """σ-weighted mean masses and widths, rounded to five significant digits."""
+    total = sum(hit.weight_fb for hit in hits)
+    return tuple(
+        _round_to_five_digits(sum(hit.coordinates[i] * hit.weight_fb for hit in hits) / total) for i in range(len(hits[0].coordinates))
+    )
+
+
+def mean_lifetime_factor(hits: Sequence[LimitHit]) -> float:
+    """σ-weighted mean fraction of decays seen; exactly 1 for prompt topologies."""
+    if all(hit.lifetime_factor == 1.0 for hit in hits):
+        return 1.0
+    return sum(hit.lifetime_factor * hit.weight_fb for hit in hits) / sum(hit.weight_fb for hit in hits)
+
+
+def cluster_hits(hits: Sequence[LimitHit], limit_at: Callable[[Coordinates], float], conventions: Conventions) -> list[Cluster]:
+    """Group the hits of one map into clusters, largest summed cross section first.
+
+    Args:
+        hits: topologies inside the map.
+        limit_at: observed prompt limit [fb] at given coordinates; nan outside the map.
+        conventions: with SMODELS, distances to clusters of larger index are not recomputed after a merger and rejected
+            mergers block rows only, as SModelS 3.0.3 does.
+
+    Returns:
+        Clusters; every hit is in exactly one.
+    """
+    clusters = _degenerate_groups(hits)
+    size = len(clusters)
+    distances = [[distance(clusters[i].limit_fb, clusters[j].limit_fb) if i != j else math.inf for j in range(size)] for i in range(size)]
+    while len(clusters) > 1:
+        nearest = min(min(row) for row in distances)
+        if not nearest < MAX_DISTANCE:
+            break
+        i, j = next((i, j) for i, row in enumerate(distances) for j, value in enumerate(row) if value == nearest)
+        merged = _merge(clusters[i], clusters[j], limit_at)
+        if merged is None:
+            _block(distances, i, j, conventions)
+            continue
+        low, high = min(i, j), max(i, j)
+        clusters[low] = merged
+        del clusters[high], distances[high]
+        for row in distances:
+            del row[high]
+        last = low if conventions is Conventions.SMODELS else len(clusters)
+        for k in range(last):
+            if k != low:
+                distances[low][k] = distances[k][low] = distance(clusters[k].limit_fb, merged.limit_fb)
+    return sorted(clusters, key=lambda cluster: (-cluster.weight_fb, -len(cluster.hits)))
+
+
+def _block(distances: list[list[float]], i: int, j: int, conventions: Conventions) -> None:
+    """A merger of i and j was rejected: do not try it again."""
+    if conventions is Conventions.SMODELS:
+        for row in (i, j):
+            distances[row] = [math.inf if k == row else 2.0 * MAX_DISTANCE for k in range(len(distances))]
+    else:
+        distances[i][j] = distances[j][i] = 2.0 * MAX_DISTANCE
+
+
+def _degenerate_groups(hits: Sequence[LimitHit]) -> list[Cluster]:
+    groups: dict[tuple[float, tuple[float, ...]], list[LimitHit]] = {}
+    for hit in sorted(hits, key=lambda hit: (hit.limit_fb, hit.number)):
+        groups.setdefault((hit.limit_fb, hit.masses), []).append(hit)
+    return [Cluster(tuple(group), group[0].coordinates, group[0].limit_fb) for group in groups.values()]
+
+
+def _merge(first: Cluster, second: Cluster, limit_at: Callable[[Coordinates], float]) -> Cluster | None:
+    hits = (*first.hits, *second.hits)
+    coordinates = average_coordinates(hits)
+    limit = limit_at(coordinates) / mean_lifetime_factor(hits)
+    if math.isnan(limit) or any(distance(limit, hit.limit_fb) > MAX_DISTANCE for hit in hits):
+        return None
+    return Cluster(hits, coordinates, limit)
