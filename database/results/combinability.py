@@ -67,9 +67,9 @@ class ResultLike(Protocol):
     @property
     def dataset_stop(self) -> int: ...
     @property
-    def supersedes(self) -> str | None: ...
+    def supersedes(self) -> tuple[str, ...]: ...
     @property
-    def superseded_by(self) -> str | None: ...
+    def superseded_by(self) -> tuple[str, ...]: ...
 
 
 class StoreLike(Protocol):
@@ -201,8 +201,8 @@ def _find_families(results: Sequence[ResultLike], stems: Sequence[str]) -> dict[
 
     for result, stem in zip(results, stems, strict=True):
         find(stem)
-        for text in (result.supersedes, result.superseded_by):
-            for other in read_analysis_ids(text or "", result.experiment):
+        for text in (*result.supersedes, *result.superseded_by):
+            for other in read_analysis_ids(text, result.experiment):
                 first, second = sorted((find(stem), find(analysis_stem(other))))
                 parent[second] = first
     return {stem: find(stem) for stem in parent}

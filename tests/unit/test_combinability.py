@@ -35,8 +35,8 @@ class Result:
     sqrts_tev: float
     dataset_start: int = 0
     dataset_stop: int = 0
-    supersedes: str | None = None
-    superseded_by: str | None = None
+    supersedes: tuple[str, ...] = ()
+    superseded_by: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -143,9 +143,9 @@ def test_superseding_analyses_never_combine() -> None:
     names = ("CMS-PAS-SUS-16-022", "CMS-SUS-16-041", "CMS-SUS-17-003")
     store = Store(
         (
-            Result(names[0], "CMS", 13, superseded_by="CMS-SUS-16-041"),
-            Result(names[1], "CMS", 13, supersedes="CMS-PAS-SUS-16-022"),
-            Result(names[2], "CMS", 13, supersedes="CMS_SUS_16_041 (more data)"),
+            Result(names[0], "CMS", 13, superseded_by=("CMS-SUS-16-041",)),
+            Result(names[1], "CMS", 13, supersedes=("CMS-PAS-SUS-16-022",)),
+            Result(names[2], "CMS", 13, supersedes=("CMS-SUS-15-001", "CMS_SUS_16_041 (more data)")),
         )
     )
     matrix = build_combinability(store, overrides=[(names[0], names[2], True)])
