@@ -120,9 +120,7 @@ def load_xsec_tables() -> Mapping[tuple[str, int], XsecTable]:
     return tables
 
 
-def _build_table(
-    process: str, sqrts_tev: int, mass_gev: Iterable[float], xsec_fb: Iterable[float], source: str, order: str
-) -> XsecTable:
+def _build_table(process: str, sqrts_tev: int, mass_gev: Iterable[float], xsec_fb: Iterable[float], source: str, order: str) -> XsecTable:
     masses = tuple(float(m) for m in mass_gev)
     xsecs = tuple(float(x) for x in xsec_fb)
     nodes, logs = list(masses), [math.log(x) for x in xsecs]

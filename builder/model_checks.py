@@ -1,0 +1,150 @@
+"""Validation of a protomodel's fields; every error is one sentence that names the field.
+
+Walk: files, moves ──▶ **model checks** ──▶ protomodel.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from builder.decays import Daughters, canonical_daughters, find_channel
+from builder.particles import MAX_UNFROZEN_MASS, PARTICLES, SM_PIDS, charge_thirds, is_bsm, is_self_conjugate
+from database.errors import ModelFormatError
+from inference.spectrum import LBP_PID, PidPair
+
+BR_SUM_TOLERANCE = 1.0e-6
+"""Branching ratios of a particle may miss 1 by this much; readers normalise coarser ones before they come here."""
+
+BranchingRatios = Mapping[int, Mapping[Daughters, float]]
+
+
+def canonical_pair(pids: Iterable[int], field: str = "pair") -> PidPair:
+    """Return a production pair sorted, the sign of self-conjugate particles removed.
+
+    Examples:
+        >>> canonical_pair((1000006, -1000006)), canonical_pair((-1000022, 1000023))
+        ((-1000006, 1000006), (1000022, 1000023))
+    """
+    signed = sorted(abs(pid) if is_self_conjugate(pid) else pid for pid in pids)
+    if len(signed) != 2:
+        raise ModelFormatError(f"{field}: a production pair has two particles, found {len(signed)}.")
+    return signed[0], signed[1]
+
+
+def parse_pid(text: object, field: str) -> int:
+    """Return the integer a JSON key stands for; the sentence of the error names the field."""
+    try:
+        return int(str(text))
+    except ValueError:
+        raise ModelFormatError(f"{field}: {text!r} is not a PDG id or number.") from None
+
+
+def parse_pids(text: str, field: str) -> tuple[int, ...]:
+    """Return the PDG ids of a JSON key such as "6,1000022"."""
+    return tuple(parse_pid(part.strip(), field) for part in text.split(","))
+
+
+def parse_pairs(document: object, field: str) -> dict[PidPair, float]:
+    """Return numbers per production pair of a JSON object such as {"-1000006,1000006": 1.2}."""
+    return {canonical_pair(parse_pids(key, field), f"{field}[{key}]"): value for key, value in json_object(document, field).items()}
+
+
+def json_object(value: object, field: str) -> Mapping[str, Any]:
+    """Return the value if it is a JSON object; the sentence of the error names the field."""
+    if not isinstance(value, Mapping):
+        raise ModelFormatError(f"{field}: expected a JSON object.")
+    return value
+
+
+def join_pids(pids: Iterable[int]) -> str:
+    """Return the JSON key of a channel or pair."""
+    return ",".join(map(str, pids))
+
+
+def _number(value: object, field: str, *, is_zero_allowed: bool) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ModelFormatError(f"{field}: expected a number, found {value!r}.")
+    number = float(value)
+    if not math.isfinite(number) or number < 0.0 or (number == 0.0 and not is_zero_allowed):
+        raise ModelFormatError(f"{field}: expected a finite {'non-negative' if is_zero_allowed else 'positive'} number, found {value!r}.")
+    return number
+
+
+def check_masses(masses: Mapping[int, float]) -> Mapping[int, float]:
+    """Return the masses [GeV] in canonical order; X_Z^1 must be there and be the lightest."""
+    checked = {}
+    for pid in sorted(masses):
+        if pid not in PARTICLES:
+            raise ModelFormatError(f"masses: particle {pid} is not one of the {len(PARTICLES)} of the pool.")
+        mass = _number(masses[pid], f"masses[{pid}]", is_zero_allowed=False)
+        if mass >= MAX_UNFROZEN_MASS:
+            raise ModelFormatError(f"masses[{pid}]: {mass:g} GeV is beyond {MAX_UNFROZEN_MASS:g} GeV; leave a frozen particle out.")
+        checked[pid] = mass
+    if LBP_PID not in checked:
+        raise ModelFormatError(f"masses: the lightest particle, X_Z^1 ({LBP_PID}), is missing.")
+    lightest = min(checked, key=lambda pid: checked[pid])
+    if checked[lightest] < checked[LBP_PID]:
+        raise ModelFormatError(f"masses[{lightest}]: {PARTICLES[lightest].name} is lighter than X_Z^1, which must be the lightest.")
+    return MappingProxyType(checked)
+
+
+def check_branching_ratios(branching_ratios: BranchingRatios, masses: Mapping[int, float]) -> BranchingRatios:
+    """Return the branching ratios with canonical keys and order; they must add up to 1 and lead to lighter particles."""
+    checked = {}
+    for pid in sorted(branching_ratios):
+        field = f"branching_ratios[{pid}]"
+        channels = branching_ratios[pid]
+        if pid not in masses:
+            raise ModelFormatError(f"{field}: the particle is not in the model.")
+        merged: dict[Daughters, float] = {}
+        for daughters, br in channels.items():
+            value = _number(br, f"{field}[{join_pids(daughters)}]", is_zero_allowed=True)
+            key = canonical_daughters(pid, daughters)
+            if find_channel(pid, key) is None:
+                _check_channel(pid, daughters, field)
+            bsm = [abs(d) for d in daughters if is_bsm(d)]
+            if value == 0.0:
+                continue
+            if any(d not in masses for d in bsm):
+                raise ModelFormatError(f"{field}[{join_pids(daughters)}]: a daughter is not in the model.")
+            if sum(masses[d] for d in bsm) > masses[pid]:
+                raise ModelFormatError(f"{field}[{join_pids(daughters)}]: the daughters are heavier than the mother.")
+            merged[key] = merged.get(key, 0.0) + value
+        if not merged:
+            continue
+        if pid == LBP_PID:
+            raise ModelFormatError(f"{field}: the lightest particle does not decay.")
+        total = math.fsum(merged.values())
+        if abs(total - 1.0) > BR_SUM_TOLERANCE:
+            raise ModelFormatError(f"{field}: the branching ratios add up to {total:.9g}, not to 1.")
+        checked[pid] = MappingProxyType({key: merged[key] for key in sorted(merged)})
+    return MappingProxyType(checked)
+
+
+def _check_channel(pid: int, daughters: Daughters, field: str) -> None:
+    """Check a channel the pool does not list: known daughters, one of them BSM, charge conserved."""
+    name = f"{field}[{join_pids(daughters)}]"
+    unknown = [d for d in daughters if not is_bsm(d) and abs(d) not in SM_PIDS]
+    if unknown:
+        raise ModelFormatError(f"{name}: particle {unknown[0]} is neither in the pool nor in the Standard Model.")
+    if sum(map(is_bsm, daughters)) != 1 or len(daughters) < 2:
+        raise ModelFormatError(f"{name}: a decay has one BSM daughter and at least one Standard Model particle.")
+    if sum(map(charge_thirds, daughters)) != charge_thirds(pid):
+        raise ModelFormatError(f"{name}: the decay does not conserve electric charge.")
+
+
+def check_pairs(values: Mapping[PidPair, float], masses: Mapping[int, float], field: str) -> Mapping[PidPair, float]:
+    """Return numbers per production pair with canonical keys and order; both particles must be in the model."""
+    checked: dict[PidPair, float] = {}
+    for pids, value in values.items():
+        pair = canonical_pair(pids, field)
+        name = f"{field}[{join_pids(pair)}]"
+        if abs(pair[0]) not in masses or abs(pair[1]) not in masses:
+            raise ModelFormatError(f"{name}: a particle of the pair is not in the model.")
+        if pair in checked:
+            raise ModelFormatError(f"{name}: the pair is given twice.")
+        checked[pair] = _number(value, name, is_zero_allowed=True)
+    return MappingProxyType({pair: checked[pair] for pair in sorted(checked)})
