@@ -1,0 +1,414 @@
+"""Reader of the SModelS text database, format of release 3.0.0 (arXiv:2306.17676; database arXiv:1811.10624).
+
+A result is a folder with `globalInfo.txt`; its data sets are the folders below it with `dataInfo.txt`; the maps of a
+data set are its other `.txt` files. A file that cannot be read stops the import with one sentence that names file
+and line; what can be read but not used becomes a note on the result.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from database.errors import ResultsFormatError
+from database.results.grid_text import GridText, parse_grid
+from database.results.literals import LiteralError, Quantity, Value, as_number, parse_literal
+
+SUPPORTED_MAJOR_VERSION: Final = "3"
+SKIPPED_FOLDERS: Final = frozenset({"validation", "orig"})
+ACCEPTED_VALIDATION: Final = (True, "true", "True", "N/A", "tbd", None)
+_JOINS_WITH_PREVIOUS: Final = (" ", "\t", "}")
+
+
+class LogicalLine(NamedTuple):
+    """One `tag : value` of a file.
+
+    Attributes:
+        tag: left of the first colon.
+        value: right of it, continuation lines joined.
+        starts: offset in `value` where each physical line begins.
+        line: number of the first physical line, from 1.
+    """
+
+    tag: str
+    value: str
+    starts: tuple[int, ...]
+    line: int
+
+    def line_of(self, offset: int) -> int:
+        """Returns the physical line of a position in the value; the last one for a negative offset."""
+        if offset < 0:
+            return self.line + len(self.starts) - 1
+        return self.line + max(0, sum(start <= offset for start in self.starts) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class TextMap:
+    """One map file.
+
+    Attributes:
+        path: where it was read.
+        txname: name of the topology.
+        constraint: expression as published.
+        conditions: conditions as published.
+        final_state: label of the last BSM particle per branch, None for MET.
+        intermediate_state: labels of the other BSM particles per branch, None for anyBSM.
+        data_map: (node number, "mass" | "totalwidth") per column, None in the bracket notation.
+        is_validated: whether the publishers' validation allows its use.
+        observed: efficiencies or observed limits [fb].
+        expected: expected limits [fb], or None.
+    """
+
+    path: Path
+    txname: str
+    constraint: str
+    conditions: tuple[str, ...]
+    final_state: tuple[str, ...] | None
+    intermediate_state: tuple[tuple[str, ...], ...] | None
+    data_map: tuple[tuple[int, str], ...] | None
+    is_validated: bool
+    observed: GridText
+    expected: GridText | None
+
+
+@dataclass(frozen=True, slots=True)
+class TextDataset:
+    """One data set: a signal region, or the single data set of a limit result.
+
+    Attributes:
+        folder: its folder.
+        dataset_id: name of the signal region, None for limit results.
+        kind: "upperLimit" or "efficiencyMap".
+        numbers: observedN, expectedBG, bgError, thirdMoment [events], upperLimit, expectedUpperLimit [fb], where given.
+        maps: its maps, sorted by txname.
+    """
+
+    folder: Path
+    dataset_id: str | None
+    kind: str
+    numbers: Mapping[str, float]
+    maps: tuple[TextMap, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    """One published result.
+
+    Attributes:
+        folder: its folder.
+        info: values of globalInfo.txt.
+        info_lines: line of each tag of globalInfo.txt.
+        datasets: its data sets, in the order of the statistical model.
+        notes: what was left out while reading, and why.
+    """
+
+    folder: Path
+    info: Mapping[str, Value]
+    info_lines: Mapping[str, int]
+    datasets: tuple[TextDataset, ...]
+    notes: tuple[str, ...]
+
+
+class TextFile:
+    """One file of the database, with errors that name it.
+
+    Args:
+        path: the file.
+        root: folder that error messages leave away.
+    """
+
+    def __init__(self, path: Path, root: Path) -> None:
+        self.path = path
+        self.name = os.path.relpath(path, root)
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            raise ResultsFormatError(f"{self.name} cannot be read: {error.strerror}.") from None
+        try:
+            self.text = data.decode("utf-8")
+        except UnicodeDecodeError as error:
+            line = data.count(b"\n", 0, error.start) + 1
+            raise ResultsFormatError(f"{self.name}, line {line}: not a text file (UTF-8).") from None
+
+    def error(self, line: int, problem: str) -> ResultsFormatError:
+        """Returns the error that says what is wrong where."""
+        return ResultsFormatError(f"{self.name}, line {line}: {problem}.")
+
+    def lines(self) -> Iterator[LogicalLine]:
+        """Yields the file's logical lines.
+
+        A physical line is joined to the one before it if it starts with a blank, a tab or `}`, or if the one before
+        ends in `,` or in a backslash (which is removed).
+        """
+        physical = self.text.splitlines()
+        parts: list[str] = []
+        starts: list[int] = []
+        length, first = 0, 1
+        for number, raw in enumerate(physical, start=1):
+            line = raw.strip()
+            if not parts:
+                first = number
+            if line or parts:
+                starts.append(length)
+                continues = line.endswith("\\")
+                parts.append(line[:-1] if continues else line)
+                length += len(parts[-1])
+            else:
+                continue
+            if number < len(physical) and (physical[number].startswith(_JOINS_WITH_PREVIOUS) or line.endswith((",", "\\"))):
+                continue
+            logical = self._split("".join(parts), starts, first)
+            parts, starts, length = [], [], 0
+            if logical is not None:
+                yield logical
+
+    def _split(self, text: str, starts: list[int], first: int) -> LogicalLine | None:
+        if text.startswith("#") or not text:
+            return None
+        tag, colon, value = text.partition(":")
+        if not colon:
+            raise self.error(first, f"expected 'tag: value', found {text[:40]!r}")
+        shift = len(text) - len(value.lstrip()) if value.strip() else len(tag) + 1
+        return LogicalLine(tag.strip(), value.strip(), tuple(start - shift for start in starts), first)
+
+
+def read_tags(file: TextFile) -> tuple[dict[str, Value], dict[str, int]]:
+    """Returns the values and lines of a globalInfo or dataInfo file.
+
+    A tag that appears more than once is ignored altogether; what is not a literal stays a text.
+    """
+    values: dict[str, Value] = {}
+    lines: dict[str, int] = {}
+    repeated: set[str] = set()
+    for logical in file.lines():
+        if logical.tag in lines:
+            repeated.add(logical.tag)
+        lines[logical.tag] = logical.line
+        values[logical.tag] = _value_of(logical)
+    return {tag: value for tag, value in values.items() if tag not in repeated}, lines
+
+
+def _value_of(logical: LogicalLine) -> Value:
+    if logical.tag == "lastUpdate":
+        return logical.value
+    try:
+        return parse_literal(logical.value)
+    except LiteralError:
+        return logical.value
+
+
+# ----------------------------------------------------------------------------------------------------------- maps
+
+
+def read_map(file: TextFile, kind: str) -> TextMap | None:
+    """Returns one map, or None if the file is not a map.
+
+    Raises:
+        ResultsFormatError: the file cannot be read; names file and line.
+    """
+    grid_tags = ("efficiencyMap",) if kind == "efficiencyMap" else ("upperLimits", "expectedUpperLimits")
+    if "txName" not in file.text or not any(tag in file.text for tag in ("upperLimits", "efficiencyMap")):
+        return None
+    tags = {logical.tag: logical for logical in file.lines()}
+    for needed in ("txName", "constraint", grid_tags[0]):
+        if needed not in tags:
+            raise file.error(1, f"the tag {needed!r} is missing")
+    grids: dict[str, GridText] = {}
+    for tag in grid_tags:
+        logical = tags.get(tag)
+        if logical is None or logical.value == "None":
+            continue
+        try:
+            grids[tag] = parse_grid(logical.value, is_limit=kind == "upperLimit")
+        except LiteralError as error:
+            raise file.error(logical.line_of(error.offset), f"cannot read {tag!r}: {error}") from None
+    if grid_tags[0] not in grids:
+        raise file.error(tags[grid_tags[0]].line, f"{grid_tags[0]!r} is empty")
+    validated = _value_of(tags["validated"]) if "validated" in tags else None
+    return TextMap(
+        path=file.path,
+        txname=tags["txName"].value,
+        constraint=tags["constraint"].value,
+        conditions=_conditions(tags.get("condition")),
+        final_state=_final_state(file, tags.get("finalState")),
+        intermediate_state=_intermediate_state(file, tags.get("intermediateState")),
+        data_map=_data_map(file, tags.get("dataMap"), grids[grid_tags[0]]),
+        is_validated=any(validated is accepted or validated == accepted for accepted in ACCEPTED_VALIDATION),
+        observed=grids[grid_tags[0]],
+        expected=grids.get("expectedUpperLimits"),
+    )
+
+
+def _conditions(logical: LogicalLine | None) -> tuple[str, ...]:
+    if logical is None or logical.value in ("None", ""):
+        return ()
+    return tuple(part.strip() for part in logical.value.split(";") if part.strip())
+
+
+def _final_state(file: TextFile, logical: LogicalLine | None) -> tuple[str, ...] | None:
+    value = None if logical is None else _value_of(logical)
+    if logical is None or value is None:
+        return None
+    if not isinstance(value, list | tuple) or isinstance(value, Quantity) or not all(isinstance(label, str) for label in value):
+        raise file.error(logical.line, "'finalState' must be a list of particle labels")
+    return tuple(label for label in value if isinstance(label, str))
+
+
+def _intermediate_state(file: TextFile, logical: LogicalLine | None) -> tuple[tuple[str, ...], ...] | None:
+    value = None if logical is None else _value_of(logical)
+    if logical is None or value is None:
+        return None
+    if not isinstance(value, list | tuple) or isinstance(value, Quantity):
+        raise file.error(logical.line, "'intermediateState' must be a list of lists of particle labels")
+    branches: list[tuple[str, ...]] = []
+    for branch in value:
+        if not isinstance(branch, list) or not all(isinstance(label, str) for label in branch):
+            raise file.error(logical.line, "'intermediateState' must be a list of lists of particle labels")
+        branches.append(tuple(label for label in branch if isinstance(label, str)))
+    return tuple(branches)
+
+
+def _data_map(file: TextFile, logical: LogicalLine | None, grid: GridText) -> tuple[tuple[int, str], ...] | None:
+    value = None if logical is None else _value_of(logical)
+    if logical is None or value is None:
+        return None
+    problem = "'dataMap' must map 0, 1, … to (node number, 'mass' | 'totalwidth', unit)"
+    if not isinstance(value, dict) or set(value) != set(range(len(value))):
+        raise file.error(logical.line, problem)
+    entries: list[tuple[int, str]] = []
+    for index in range(len(value)):
+        entry = value[index]
+        if not isinstance(entry, tuple) or isinstance(entry, Quantity) or len(entry) != 3:
+            raise file.error(logical.line, problem)
+        node, quantity, unit = entry
+        if not isinstance(node, int) or quantity not in ("mass", "totalwidth") or unit != Quantity(1.0, 1, 0):
+            raise file.error(logical.line, problem)
+        entries.append((node, str(quantity)))
+    if len(entries) != len(grid.axes):
+        raise file.error(logical.line, f"'dataMap' has {len(entries)} entries, the points have {len(grid.axes)}")
+    return tuple(entries)
+
+
+# ------------------------------------------------------------------------------------------- data sets and results
+
+
+def find_results(root: Path) -> list[Path]:
+    """Returns the folders of all results below `root`, in path order.
+
+    Raises:
+        ResultsFormatError: no result is there.
+    """
+    folders = [
+        Path(folder)
+        for folder, subfolders, files in os.walk(root)
+        if "globalInfo.txt" in files and not _prune(subfolders) and not _is_skipped(Path(folder).relative_to(root))
+    ]
+    if not folders:
+        raise ResultsFormatError(f"{root.name} holds no results: no globalInfo.txt was found below it.")
+    return sorted(folders, key=str)
+
+
+def _prune(subfolders: list[str]) -> bool:
+    return False
+
+
+def _is_skipped(relative: Path) -> bool:
+    return any(part.startswith(".") for part in relative.parts) or (bool(relative.parts) and relative.parts[-1] in SKIPPED_FOLDERS)
+
+
+def read_version(root: Path) -> str:
+    """Returns the release of the text database.
+
+    Raises:
+        ResultsFormatError: there is no version file, or the release is not one that this reader knows.
+    """
+    file = TextFile(root / "version", root.parent)
+    version = file.text.strip()
+    if version.partition(".")[0] != SUPPORTED_MAJOR_VERSION:
+        raise file.error(1, f"release {version[:20]!r} of the text database is not supported, 3.0 is")
+    return version
+
+
+def read_result(folder: Path, root: Path) -> TextResult:
+    """Returns one result with all its data sets and maps.
+
+    Args:
+        folder: its folder, with globalInfo.txt.
+        root: folder of the database; error messages name files relative to it.
+
+    Raises:
+        ResultsFormatError: a file cannot be read; names file and line.
+    """
+    file = TextFile(folder / "globalInfo.txt", root)
+    info, lines = read_tags(file)
+    for tag in ("id", "sqrts", "lumi"):
+        if tag not in info:
+            raise file.error(lines.get(tag, 1), f"the tag {tag!r} is {'repeated' if tag in lines else 'missing'}")
+    try:
+        as_number(info["sqrts"], energy=1)
+        as_number(info["lumi"], cross_section=-1)
+    except LiteralError as error:
+        raise file.error(lines["sqrts"], f"cannot read 'sqrts' or 'lumi': {error}") from None
+    notes: list[str] = []
+    datasets = [_read_dataset(path, root, notes) for path in _dataset_folders(folder)]
+    if "datasetOrder" in info:
+        datasets = _ordered(file, lines["datasetOrder"], info["datasetOrder"], datasets, notes)
+    return TextResult(folder, info, lines, tuple(datasets), tuple(dict.fromkeys(notes)))
+
+
+def _dataset_folders(folder: Path) -> list[Path]:
+    found = [Path(path) for path, _, files in os.walk(folder) if "dataInfo.txt" in files]
+    return sorted((path for path in found if not _is_skipped(path.relative_to(folder))), key=str)
+
+
+def _ordered(file: TextFile, line: int, order: Value, datasets: list[TextDataset], notes: list[str]) -> list[TextDataset]:
+    names = [order] if isinstance(order, str) else order
+    if not isinstance(names, list | tuple) or isinstance(names, Quantity):
+        raise file.error(line, "'datasetOrder' must be a list of data set names")
+    by_id = {dataset.dataset_id: dataset for dataset in datasets}
+    for name in names:
+        if not isinstance(name, str) or name not in by_id:
+            raise file.error(line, f"'datasetOrder' names {name!r}, which has no folder")
+    left_out = len(datasets) - len(names)
+    if left_out > 0:
+        notes.append(f"{left_out} data sets outside of the published datasetOrder are left out")
+    return [by_id[name] for name in names if isinstance(name, str)]
+
+
+_NUMBER_TAGS: Final = {"observedN": 0, "expectedBG": 0, "bgError": 0, "thirdMoment": 0, "upperLimit": 1, "expectedUpperLimit": 1}
+
+
+def _read_dataset(folder: Path, root: Path, notes: list[str]) -> TextDataset:
+    file = TextFile(folder / "dataInfo.txt", root)
+    tags, lines = read_tags(file)
+    kind = tags.get("dataType")
+    if kind not in ("upperLimit", "efficiencyMap"):
+        raise file.error(lines.get("dataType", 1), "'dataType' must be upperLimit or efficiencyMap")
+    dataset_id = tags.get("dataId")
+    if kind == "efficiencyMap" and not isinstance(dataset_id, str | int):
+        raise file.error(lines.get("dataId", 1), "'dataId' is missing")
+    numbers: dict[str, float] = {}
+    for tag, cross_section in _NUMBER_TAGS.items():
+        if tag in tags:
+            try:
+                numbers[tag] = as_number(tags[tag], cross_section=cross_section)
+            except LiteralError as error:
+                raise file.error(lines[tag], f"cannot read {tag!r}: {error}") from None
+    if kind == "efficiencyMap":
+        for tag in ("observedN", "expectedBG", "bgError"):
+            if tag not in numbers:
+                raise file.error(lines.get(tag, 1), f"the tag {tag!r} is {'repeated' if tag in lines else 'missing'}")
+    maps: list[TextMap] = []
+    for path in sorted(folder.glob("*.txt")):
+        if path.name == "dataInfo.txt" or path.name.startswith("."):
+            continue
+        text_map = read_map(TextFile(path, root), str(kind))
+        if text_map is None:
+            notes.append(f"{path.relative_to(root).as_posix()} is not a map and is left out")
+        else:
+            maps.append(text_map)
+    maps.sort(key=lambda text_map: text_map.txname)
+    return TextDataset(folder, None if kind == "upperLimit" else str(dataset_id), str(kind), numbers, tuple(maps))
