@@ -141,7 +141,7 @@ def build_truncated_gaussian(
 
     Examples:
         >>> g = build_truncated_gaussian(xsec_fb=1.0, ul_obs_fb=2.5, ul_exp_fb=2.5)
-        >>> round(g.sigma_mu, 4), round(g.centre, 4)
+        >>> round(g.sigma_mu, 4), round(g.centre, 3)
         (1.2755, 0.0)
     """
     if not (0.0 < xsec_fb < math.inf and 0.0 < ul_exp_fb < math.inf and 0.0 < ul_obs_fb < math.inf):
