@@ -1,0 +1,82 @@
+"""Our own JSON: one protomodel or a list of them, with a published schema (docs/protomodel.schema.json)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+
+from builder.protomodel import FORMAT_NAME, FORMAT_VERSION, ProtoModel
+from database.errors import ModelFormatError
+
+Pid = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")]
+PidList = Annotated[str, StringConstraints(pattern=r"^-?[1-9][0-9]*(,-?[1-9][0-9]*)+$")]
+PidPairText = Annotated[str, StringConstraints(pattern=r"^-?[1-9][0-9]*,-?[1-9][0-9]*$")]
+Fraction = Annotated[float, Field(ge=0, le=1.000001)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class ProtoModelDocument(BaseModel):
+    """A protomodel: the particles beyond the Standard Model, how they decay and how strongly they are produced."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", title="protomodel")
+
+    format: Literal["protomodel"] = Field("protomodel", description="what this document is")
+    format_version: Literal[1] = Field(1, description="version of this schema")
+    name: str | None = Field(None, description="a name for people; not part of the content hash")
+    comment: str | None = Field(None, description="a remark for people; not part of the content hash")
+    masses_gev: dict[Pid, Annotated[float, Field(gt=0, lt=1.0e5)]] = Field(
+        description="mass per positive PDG id [GeV]; the lightest particle, 1000022, always; absent particles are frozen"
+    )
+    branching_ratios: dict[Pid, dict[PidList, Fraction]] = Field(
+        default_factory=dict,
+        description="per positive PDG id of the mother: branching ratio per list of signed daughter PDG ids; they add up to 1. "
+        "For 1000021, 1000023 and 1000025, their own antiparticles, one key stands for both charge modes",
+    )
+    ssms: dict[PidPairText, NonNegative] = Field(
+        default_factory=dict,
+        description="signal strength multiplier per pair of signed PDG ids: cross section over reference cross section; 1 where not listed",
+    )
+    explicit_xsecs_fb: dict[Literal["8", "13"], dict[PidPairText, NonNegative]] | None = Field(
+        None,
+        description="production cross section per √s [TeV] and pair of signed PDG ids [fb]; replaces the reference values altogether",
+    )
+
+
+def build_schema() -> dict[str, Any]:
+    """Return the JSON schema of one protomodel document."""
+    schema = ProtoModelDocument.model_json_schema()
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def parse_json_model(document: Any) -> ProtoModel:
+    """Return the protomodel of one document.
+
+    Raises:
+        ModelFormatError: the document does not follow the schema, or the model is not valid.
+    """
+    try:
+        ProtoModelDocument.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = "".join(f"[{part}]" if index else str(part) for index, part in enumerate(first["loc"]) if part != "[key]")
+        raise ModelFormatError(f"{path or 'document'}: {first['msg'].lower()}.") from error
+    return ProtoModel.from_json(document)
+
+
+def write_json(models: ProtoModel | Sequence[ProtoModel], *, name: str | None = None) -> str:
+    """Return the text of a file with one protomodel (an object) or several (a list).
+
+    Args:
+        models: what to write.
+        name: a name for a single model.
+    """
+    if isinstance(models, ProtoModel):
+        document: Any = models.to_json()
+        if name is not None:
+            document = {"format": FORMAT_NAME, "format_version": FORMAT_VERSION, "name": name, **document}
+    else:
+        document = [model.to_json() for model in models]
+    return json.dumps(document, indent=2, allow_nan=False) + "\n"
