@@ -9,9 +9,10 @@ First order (SLv1; CMS NOTE-2017/001): λ_i = μ s_i + b_i + θ_i, θ ~ N(0, V) 
 
     -ln L = ½ θᵀV⁻¹θ + ½ ln det 2πV + Σ [λ - n ln λ + ln Γ(n+1)]
 
-is minimised over θ within bounds by Newton's method in units of standard deviations, so that only the correlation matrix
-is ever inverted: each step minimises the exact quadratic model within the bounds, then backtracks if needed. Every fit starts at the background-only fit of the analysis, which does not depend on the signal and is
-made once. Bounds: by default no background may become negative (SLv1: θ >= -b); `smodels`: |θ| <= 10 n as in SModelS
+is minimised over θ within bounds by Newton's method in units of standard deviations, so that only the correlation
+matrix is ever inverted: each step minimises the exact quadratic model within the bounds, then backtracks if needed.
+Every fit starts at the background-only fit of the analysis, which does not depend on the signal and is made once.
+Bounds: by default no background may become negative (SLv1: θ >= -b); `smodels`: |θ| <= 10 n as in SModelS
 3.0.3. Without convergence the outcome is FIT_FAILED, and the numbers are nan.
 """
 

@@ -1,0 +1,344 @@
+"""The score of a protomodel: K = T_L + 2 ln π(M).
+
+Walk: predictions ──▶ candidates (one likelihood per analysis and kind of result) ──▶ best combination ──▶ T_L ──▶ **K**.
+
+    T_L = 2 ln [L_c(μ̂)/L_c(0)] of the best combination c (`inference.combination`), 0 <= μ̂ <= μ_max,
+    K   = T_L + 2 ln π(M)                               (arXiv:2012.12246, eqs. 5 and 6)
+
+The prior punishes complexity; by name, with n_p particles (the lightest included), n_BR branching ratios and n_SSM
+classes of signal strength multipliers, counted as in `builder.prior`:
+
+    flat    ln π = 0
+    expo1   ln π = -(n_p/a1 + n_BR/a2 + n_SSM/a3), a = 2, 4, 8            (the published choice)
+    expo2   the same with a = 3, 11.04, 17.1
+    gauss1  ln π = -½ [(n_p/2)² + (n_BR/8)² + (n_SSM/32)²]
+
+Which likelihood stands for an analysis: its own combination where the published information allows one; else one signal
+region, chosen by `region_choice`; limits count through truncated Gaussians where both limits are published.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from inference.cliques import BoolMatrix
+from inference.combination import CombinationRule, find_best_combination
+from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.protocol import Likelihood
+from inference.likelihoods.single_region import SingleRegionLikelihood, profile_arrays
+from inference.likelihoods.truncated_gaussian import build_truncated_gaussian
+from inference.settings import Conventions
+from inference.types import FloatArray, Outcome, PredictionKind, Predictions
+
+if TYPE_CHECKING:
+    from database.results.store import ResultsStore
+
+COVARIANCE_MODELS = frozenset({"sl_v1", "sl_v2"})
+"""Statistical models with a likelihood here. An analysis with another model (pyhf) enters through one signal region."""
+
+
+class PriorName(StrEnum):
+    """Named priors; see the module."""
+
+    FLAT = "flat"
+    EXPO1 = "expo1"
+    EXPO2 = "expo2"
+    GAUSS1 = "gauss1"
+
+
+class RegionChoice(StrEnum):
+    """Which signal region stands for an analysis without a combination of its own."""
+
+    V1_LARGEST_RATIO = "v1_largest_ratio"
+    """The one with the largest observed over expected limit: independent of the signal (arXiv:2012.12246)."""
+    V2_MOST_SIGNIFICANT = "v2_most_significant"
+    """The one with the largest likelihood ratio at μ = 1."""
+
+
+class ScoreSettings(BaseModel):
+    """How predictions become a score."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    prior: PriorName = Field(PriorName.EXPO1, description="prior on the complexity of a model: flat, expo1, expo2 or gauss1")
+    prior_a1: float = Field(2.0, gt=0, description="expo1: number of particles that costs 2 in K")
+    prior_a2: float = Field(4.0, gt=0, description="expo1: number of branching ratios that costs 2 in K")
+    prior_a3: float = Field(8.0, gt=0, description="expo1: number of signal strength multipliers that costs 2 in K")
+    region_choice: RegionChoice = Field(
+        RegionChoice.V1_LARGEST_RATIO,
+        description="signal region that stands for an analysis: v1_largest_ratio (UL_obs/UL_exp) or v2_most_significant",
+    )
+    use_combined: bool = Field(True, description="whether an analysis's own combination of regions replaces its single regions")
+    use_upper_limits: bool = Field(True, description="whether pairs of limits enter as truncated Gaussians")
+    max_asymmetry: float = Field(
+        0.4, ge=0, le=1, description="pairs of limits with a larger |obs - exp|/(obs + exp) are not used; 1: all are"
+    )
+    max_excess_sigmas: float = Field(2.0, ge=0, description="an observed limit counts at most as expected + this many σ")
+    limit_widening: float = Field(
+        0.0, ge=0, lt=1, description="widening of truncated Gaussians with an excess: 0 as published, 0.6 as in SModelS"
+    )
+    combination_rule: CombinationRule = Field(
+        CombinationRule.MAXIMAL, description="maximal (published), free (members that hurt are dropped) or legacy-offset (comparisons)"
+    )
+    min_members: int = Field(1, ge=1, le=2, description="likelihoods a combination needs; the published code needed 2")
+    conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels for comparisons")
+
+    @model_validator(mode="after")
+    def _check_rule(self) -> ScoreSettings:
+        if self.min_members > 1 and self.combination_rule is not CombinationRule.MAXIMAL:
+            raise ValueError("min_members above 1 needs the combination rule maximal")
+        return self
+
+
+class ComplexityTerms(Protocol):
+    """Counts that enter the prior (`builder.evaluation.PriorTerms`)."""
+
+    @property
+    def num_particles(self) -> int: ...
+    @property
+    def num_branching_ratios(self) -> int: ...
+    @property
+    def num_ssms(self) -> float: ...
+
+
+def log_prior(terms: ComplexityTerms, settings: ScoreSettings) -> float:
+    """ln π of a model; see the module for the four priors.
+
+    Examples:
+        The best model of arXiv:2012.12246: 3 particles, no branching ratios, 2 classes of multipliers and 3 repeats.
+
+        >>> from types import SimpleNamespace
+        >>> winner = SimpleNamespace(num_particles=3, num_branching_ratios=0, num_ssms=2.3)
+        >>> 2 * log_prior(winner, ScoreSettings())
+        -3.575
+    """
+    n_p, n_br, n_ssm = terms.num_particles, terms.num_branching_ratios, terms.num_ssms
+    if settings.prior is PriorName.FLAT:
+        return 0.0
+    if settings.prior is PriorName.GAUSS1:
+        return -0.5 * ((n_p / 2.0) ** 2 + (n_br / 8.0) ** 2 + (n_ssm / 32.0) ** 2)
+    scales = (3.0, 11.04, 17.1)
+    if settings.prior is PriorName.EXPO1:
+        scales = (settings.prior_a1, settings.prior_a2, settings.prior_a3)
+    return -(n_p / scales[0] + n_br / scales[1] + n_ssm / scales[2])
+
+
+def k_score(tl: float, log_prior: float) -> float:
+    """K = T_L + 2 ln π; -inf where there is no T_L, so that a scored model is always preferred.
+
+    Examples:
+        >>> k_score(tl=9.0, log_prior=-1.5)
+        6.0
+        >>> k_score(tl=math.nan, log_prior=-1.5)
+        -inf
+    """
+    return tl + 2.0 * log_prior if math.isfinite(tl) else -math.inf
+
+
+class Candidate(NamedTuple):
+    """The likelihood that stands for an analysis and a kind of result.
+
+    Attributes:
+        prediction: index into the predictions.
+        result: index into `store.results`.
+        dataset: index of the signal region, -1 for an analysis's own combination.
+        analysis_id: e.g. "CMS-SUS-19-006".
+        kind: upper limit, single region or combined.
+        likelihood: ln L(μ), at μ = 1 the model as predicted.
+    """
+
+    prediction: int
+    result: int
+    dataset: int
+    analysis_id: str
+    kind: PredictionKind
+    likelihood: Likelihood
+
+
+class ScoredMember(NamedTuple):
+    """One likelihood of the best combination.
+
+    Attributes:
+        candidate: what it is.
+        log_likelihood_ratio: ln L(μ̂)/L(0) at the combination's μ̂.
+    """
+
+    candidate: Candidate
+    log_likelihood_ratio: float
+
+
+class ScoreResult(NamedTuple):
+    """Test statistic of one model.
+
+    Attributes:
+        tl: T_L = 2 ln L(μ̂)/L(0) of the best combination; nan without one.
+        mu_hat: its signal strength, within [0, mu_max].
+        members: the combination, ordered by analysis.
+        outcome: OK, NO_PREDICTION, NO_LIKELIHOOD or FIT_FAILED.
+        failures: number of likelihoods that yielded no number, per analysis id.
+        num_candidates: likelihoods that competed.
+    """
+
+    tl: float
+    mu_hat: float
+    members: tuple[ScoredMember, ...]
+    outcome: Outcome
+    failures: Mapping[str, int]
+    num_candidates: int
+
+
+_covariance_models: dict[tuple[str, int, Conventions], CovarianceModel] = {}
+
+
+def build_covariance_model(store: ResultsStore, result: int, conventions: Conventions) -> CovarianceModel:
+    """The background model of a result with a covariance; made once per store, result and convention."""
+    key = (store.content_hash, result, conventions)
+    model = _covariance_models.get(key)
+    if model is None:
+        record = store.results[result]
+        regions = slice(record.dataset_start, record.dataset_stop)
+        third = store.third_moment[regions] if record.stat_model == "sl_v2" else None
+        model = CovarianceModel(store.observed_n[regions], store.expected_bg[regions], store.covariance(result), third, conventions)
+        _covariance_models[key] = model
+    return model
+
+
+def select_candidates(predictions: Predictions, store: ResultsStore, settings: ScoreSettings) -> tuple[Candidate, ...]:
+    """One candidate per analysis and kind of result, ordered by analysis and kind.
+
+    Ties between regions go to the one that comes first in the store. Regions without a published expected limit lose
+    against regions with one under `v1_largest_ratio`.
+    """
+    candidates: list[Candidate] = []
+    combined: set[str] = set()
+    if settings.use_combined:
+        for index in np.flatnonzero(predictions.kind == PredictionKind.COMBINED).tolist():
+            result = int(predictions.result[index])
+            record = store.results[result]
+            if record.stat_model not in COVARIANCE_MODELS or record.analysis_id in combined:
+                continue
+            model = build_covariance_model(store, result, settings.conventions)
+            likelihood = CovarianceLikelihood(model, predictions.region_yields[result])
+            candidates.append(Candidate(index, result, -1, record.analysis_id, PredictionKind.COMBINED, likelihood))
+            combined.add(record.analysis_id)
+    regions = np.flatnonzero(predictions.kind == PredictionKind.EFFICIENCY_MAP)
+    candidates.extend(_choose_regions(predictions, store, settings, regions, combined))
+    if settings.use_upper_limits:
+        candidates.extend(_choose_limits(predictions, store, settings))
+    return tuple(sorted(candidates, key=lambda c: (c.analysis_id, c.kind, c.result)))
+
+
+def score(
+    predictions: Predictions,
+    store: ResultsStore,
+    combinability: BoolMatrix,
+    mu_max: float,
+    settings: ScoreSettings,
+) -> ScoreResult:
+    """T_L and μ̂ of the best combination of a model's results.
+
+    Args:
+        predictions: what the results predict for the model at μ = 1.
+        store: the results.
+        combinability: which results may be combined, shape (num_results, num_results), False on the diagonal.
+        mu_max: largest signal strength the critics allow; may be inf.
+        settings: how.
+    """
+    if predictions.result.size == 0:
+        return ScoreResult(math.nan, 0.0, (), Outcome.NO_PREDICTION, {}, 0)
+    candidates = select_candidates(predictions, store, settings)
+    results = np.array([c.result for c in candidates], dtype=np.int64)
+    found = find_best_combination(
+        [c.likelihood for c in candidates],
+        combinability[np.ix_(results, results)],
+        mu_max,
+        settings.combination_rule,
+        settings.min_members,
+    )
+    members = tuple(ScoredMember(candidates[i], value) for i, value in zip(found.members, found.log_ratios, strict=True))
+    failures = Counter(candidates[i].analysis_id for i in found.failures)
+    return ScoreResult(found.tl, found.mu_hat, members, found.outcome, dict(failures), len(candidates))
+
+
+def _choose_regions(
+    predictions: Predictions, store: ResultsStore, settings: ScoreSettings, rows: NDArray[np.int64], combined: set[str]
+) -> list[Candidate]:
+    """One signal region per analysis that has no combination of its own."""
+    if rows.size == 0:
+        return []
+    datasets = predictions.dataset[rows]
+    observed, background, error = store.observed_n[datasets], store.expected_bg[datasets], store.bg_error[datasets]
+    lumi = {r: store.results[r].lumi_ifb for r in np.unique(predictions.result[rows]).tolist()}
+    signal = predictions.xsec_fb[rows] * np.array([lumi[r] for r in predictions.result[rows].tolist()])
+    if settings.region_choice is RegionChoice.V1_LARGEST_RATIO:
+        merit = predictions.ul_obs_fb[rows] / predictions.ul_exp_fb[rows]
+    else:
+        arrays = [np.ascontiguousarray(a, dtype=np.float64) for a in (observed, background, error, signal)]
+        n, b, delta, s = arrays
+        zero = profile_arrays(0.0, n, b, delta, s, settings.conventions).nll
+        merit = zero - profile_arrays(1.0, n, b, delta, s, settings.conventions).nll
+    chosen = _first_of_best(predictions, store, rows, merit)
+    candidates = []
+    for k in chosen:
+        index = int(rows[k])
+        result = int(predictions.result[index])
+        analysis_id = store.results[result].analysis_id
+        if analysis_id in combined:
+            continue
+        likelihood = SingleRegionLikelihood(
+            float(observed[k]), float(background[k]), float(error[k]), float(signal[k]), conventions=settings.conventions
+        )
+        candidates.append(Candidate(index, result, int(datasets[k]), analysis_id, PredictionKind.EFFICIENCY_MAP, likelihood))
+    return candidates
+
+
+def _choose_limits(predictions: Predictions, store: ResultsStore, settings: ScoreSettings) -> list[Candidate]:
+    """One pair of limits per analysis, among those that define a truncated Gaussian."""
+    observed, expected = predictions.ul_obs_fb, predictions.ul_exp_fb
+    with np.errstate(invalid="ignore"):
+        is_pair = (predictions.kind == PredictionKind.UPPER_LIMIT) & (observed > 0.0) & (expected > 0.0)
+        is_pair &= np.abs(observed - expected) <= settings.max_asymmetry * (observed + expected)
+    rows = np.flatnonzero(is_pair)
+    if rows.size == 0:
+        return []
+    likelihoods = [
+        build_truncated_gaussian(
+            float(predictions.xsec_fb[i]),
+            float(observed[i]),
+            float(expected[i]),
+            max_excess_sigmas=settings.max_excess_sigmas,
+            widening=settings.limit_widening,
+        )
+        for i in rows.tolist()
+    ]
+    if settings.region_choice is RegionChoice.V1_LARGEST_RATIO:
+        merit = observed[rows] / expected[rows]
+    else:
+        merit = np.array([likelihood.log_ratio(1.0).value for likelihood in likelihoods])
+    candidates = []
+    for k in _first_of_best(predictions, store, rows, merit):
+        index = int(rows[k])
+        result = int(predictions.result[index])
+        dataset = int(predictions.dataset[index])
+        analysis_id = store.results[result].analysis_id
+        candidates.append(Candidate(index, result, dataset, analysis_id, PredictionKind.UPPER_LIMIT, likelihoods[k]))
+    return candidates
+
+
+def _first_of_best(predictions: Predictions, store: ResultsStore, rows: NDArray[np.int64], merit: FloatArray) -> list[int]:
+    """Position in `rows` of the entry with the largest merit per analysis; nan loses, ties go to the first."""
+    best: dict[str, int] = {}
+    for k, (result, value) in enumerate(zip(predictions.result[rows].tolist(), merit.tolist(), strict=True)):
+        analysis_id = store.results[result].analysis_id
+        other = best.get(analysis_id)
+        if other is None or value > merit[other] or (merit[other] != merit[other] and value == value):
+            best[analysis_id] = k
+    return list(best.values())
