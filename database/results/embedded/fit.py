@@ -100,7 +100,7 @@ def _fitted_maps(store: ResultsStore, record: ResultRecord, dataset: int, txname
         txname = store.map_txnames[index]
         if txname not in txnames:
             continue
-        published = read_mass_grid(store, int(store.map_grid[index]), int(store.map_column[index]))
+        published = read_mass_grid(store, index)
         fit, masses = (fit_map(published, is_limit), grid_masses(published, is_limit)) if published is not None else (None, None)
         if published is None or fit is None or masses is None:
             log.info("%s %s %s: not a map in two masses, or too few points", record.folder, store.dataset_ids[dataset], txname)
@@ -109,7 +109,7 @@ def _fitted_maps(store: ResultsStore, record: ResultRecord, dataset: int, txname
         error = written_error(published, masses, values, is_limit)
         expected_text = ""
         if is_limit and store.map_grid_exp[index] >= 0:
-            expected = read_mass_grid(store, int(store.map_grid_exp[index]), int(store.map_column_exp[index]))
+            expected = read_mass_grid(store, index, is_expected=True)
             expected_fit = None if expected is None else fit_map(expected, is_limit)
             if expected is not None and expected_fit is not None:
                 expected_values = expected_fit.evaluate(masses)
@@ -120,21 +120,16 @@ def _fitted_maps(store: ResultsStore, record: ResultRecord, dataset: int, txname
     return maps
 
 
-def read_mass_grid(store: ResultsStore, grid: int, column: int) -> MassGrid | None:
-    """One column of a stored grid as a map in (mother, daughter) masses; None if it is not one (other branches, widths)."""
+def read_mass_grid(store: ResultsStore, index: int, is_expected: bool = False) -> MassGrid | None:
+    """A stored map in (mother, daughter) masses; None if it is not one (unlike branches, widths, chains)."""
+    grid = int((store.map_grid_exp if is_expected else store.map_grid)[index])
     full, dim = int(store.grid_full[grid]), int(store.grid_dim[grid])
     if full != 4 or dim != 2:
         return None
-    num_points, start = int(store.grid_num_points[grid]), int(store.grid_point_offset[grid])
-    projected = np.asarray(store.points[start : start + num_points])[:, :dim]
-    rotation = np.asarray(store.grid_rotation[grid])[:full, :full]
-    masses = projected @ rotation[:, :dim].T + np.asarray(store.grid_delta[grid])[:full]
+    masses = store.grid_points(grid)
     if np.abs(masses[:, :2] - masses[:, 2:]).max() > SAME_MASS_GEV:
         return None
-    num_columns = int(store.grid_num_columns[grid])
-    offset = int(store.grid_value_offset[grid])
-    values = np.asarray(store.values[offset : offset + num_points * num_columns]).reshape(num_points, num_columns)[:, column]
-    return MassGrid(np.round(masses[:, :2], 4), np.array(values))
+    return MassGrid(np.round(masses[:, :2], 4), np.array(store.map_values(index, is_expected)))
 
 
 # ----------------------------------------------------------------------------------------------------------- text files
@@ -161,7 +156,7 @@ def _map_text(
         "validated: N/A\n"
         f"source: {LABEL}, fitted by this project to the map published in {record.arxiv or record.url or record.analysis_id}\n"
         "approximate: True\n"
-        f"fitErrorMedian: {error.median:.4f}\n"
+        f"fitError: {error.median:.4f}\n"
         f"fitErrorMax: {error.largest:.4f}\n"
         f"fitErrorPoints: {error.num_points}\n"
         f"{_coefficients('', fit)}{grid}{expected_text}"
@@ -222,14 +217,12 @@ def _global_info(store: ResultsStore, record: ResultRecord, dataset_ids: Sequenc
     lines += [
         "approximate: True",
         f"comment: {LABEL}. Counts, backgrounds, limits per region and covariance are as published; maps are fits (see each file)",
-        f"fitErrorMedian: {float(np.median([error.median for error in errors])):.4f}",
+        f"fitError: {float(np.median([error.median for error in errors])):.4f}",
         f"fitErrorMax: {max(error.largest for error in errors):.4f}",
     ]
     payload = record.stat_payload
     if payload.covariance_size > 0:
-        size = payload.covariance_size
-        block = np.asarray(store.covariances[payload.covariance_offset : payload.covariance_offset + size * size]).reshape(size, size)
-        rows = ", ".join("[" + ", ".join(_number(value) for value in row) + "]" for row in block.tolist())
+        rows = ", ".join("[" + ", ".join(_number(value) for value in row) + "]" for row in store.covariance(record.index).tolist())
         lines.append("datasetOrder: " + ", ".join(f'"{name}"' for name in dataset_ids))
         lines.append(f"covariance: [{rows}]")
     return "\n".join(lines) + "\n"
@@ -245,7 +238,7 @@ def _readme(store: ResultsStore, selection: Sequence[Selection]) -> str:
         f"{len(selection)} results of ATLAS and CMS in the text format of the SModelS database (arXiv:2306.17676; release\n"
         f"{store.text_version}). Observed counts, background estimates, luminosities, limits per signal region and covariances\n"
         "are the published ones, with links. Efficiencies and limits as functions of the masses are low-order fits made for\n"
-        "this project; coefficients and errors stand in each file. fitErrorMedian and fitErrorMax compare what is read from\n"
+        "this project; coefficients and errors stand in each file. fitError (median) and fitErrorMax (largest) compare what is read from\n"
         "the file with the published values (efficiencies: above a tenth of the largest one). Not for physics: use the full\n"
         "database (`protomodels results fetch`, `protomodels results import`).\n"
     )

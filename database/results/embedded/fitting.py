@@ -32,9 +32,9 @@ EFFICIENCY_FLOOR = 0.1
 NEGLIGIBLE = 1e-4
 """Fitted efficiencies below this fraction of the largest one are written as 0."""
 MAX_FIT_POINTS = 2000
-NUM_LEVELS = {False: 14, True: 18}
+NUM_LEVELS = {False: 13, True: 17}
 """Levels of the mother mass in the grid, by whether the map holds limits (of which there are few, so that they may be finer)."""
-NUM_STEPS = {False: 10, True: 12}
+NUM_STEPS = {False: 9, True: 11}
 """Daughter masses on the level with most."""
 STEP_POWER = 1.6
 """Daughter masses crowd towards small mass differences, where maps change fastest."""
@@ -169,7 +169,7 @@ def _is_compared(values: FloatArray, is_limit: bool) -> NDArray[np.bool_]:
 
 
 def grid_masses(published: MassGrid, is_limit: bool) -> FloatArray | None:
-    """The regular grid (m, m₀) [GeV, to 0.1] that fills the hull of the published points; None if they span no area.
+    """The regular grid (m, m₀) [whole GeV] that fills the hull of the published points; None if they span no area.
 
     Levels of m are equidistant in √m; on each level m − m₀ runs over the whole range of the hull.
     """
@@ -185,8 +185,8 @@ def grid_masses(published: MassGrid, is_limit: bool) -> FloatArray | None:
     for level, (low, high) in zip(levels, ranges, strict=True):
         num_steps = 1 if high - low < 0.5 else 2 + round((NUM_STEPS[is_limit] - 2) * (high - low) / widest)
         steps = np.linspace(0, 1, num_steps) ** STEP_POWER if num_steps > 1 else np.zeros(1)
-        rows += [(round(float(level), 1), round(float(high - (high - low) * step), 1)) for step in steps]
-    return np.array(rows)
+        rows += [(round(float(level)), round(float(high - (high - low) * step))) for step in steps]
+    return np.array(list(dict.fromkeys(rows)), dtype=np.float64)
 
 
 def _cut(corners: FloatArray, level: float) -> tuple[float, float]:
