@@ -1,0 +1,174 @@
+"""Critics that compare each predicted cross section with its 95 % CL limit, r = σ/σ_UL.
+
+- `judge_by_mu_max` (arXiv:2012.12246, sec. 3.3): caps the signal strength so that no analysis's best-expected prediction
+  exceeds r = 1.3; a small excess over 1 is allowed because many limits are tested. It never excludes.
+- `judge_by_counting` (second version of the reference program): counts how many of the sensitive predictions exceed
+  r = 1.38 and compares with what chance gives; it excludes or admits and never caps.
+
+Predictions whose r is undefined (no limit) are counted and neither exclude nor admit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from critics.verdict import Verdict
+from database.results.combinability_facts import analysis_stem
+from inference.types import PredictionKind, Predictions
+
+if TYPE_CHECKING:
+    from critics.settings import CriticSettings
+    from database.results.store import ResultsStore
+
+
+class JudgedPrediction(NamedTuple):
+    """The prediction that stands for an analysis before a critic.
+
+    Attributes:
+        prediction: index into the predictions.
+        analysis_id: e.g. "CMS-SUS-19-006".
+        r_obs: predicted cross section over its observed limit; nan if undefined.
+        r_exp: over its expected limit; nan where not published.
+    """
+
+    prediction: int
+    analysis_id: str
+    r_obs: float
+    r_exp: float
+
+
+def r_values(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Observed and expected r = σ/σ_UL of every prediction; nan where there is no positive limit."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r_obs = np.where(predictions.ul_obs_fb > 0.0, predictions.xsec_fb / predictions.ul_obs_fb, np.nan)
+        r_exp = np.where(predictions.ul_exp_fb > 0.0, predictions.xsec_fb / predictions.ul_exp_fb, np.nan)
+    return r_obs, r_exp
+
+
+def select_best_expected(predictions: Predictions, store: ResultsStore) -> tuple[JudgedPrediction, ...]:
+    """Per analysis and kind the prediction with the largest expected r, ordered by observed r, largest first.
+
+    Upper limits, single regions and combinations of an analysis are separate entries, as the three can exclude
+    independently. Where no prediction of an entry has an expected limit (many published limit maps), the one with
+    the largest observed r stands for it; a prediction with an expected limit goes before those without. An entry
+    without any observed limit keeps its undefined r, except combinations, which are judged only if they have a limit.
+    """
+    r_obs, r_exp = r_values(predictions)
+    best: dict[tuple[str, int], JudgedPrediction] = {}
+    rows = zip(predictions.result.tolist(), predictions.kind.tolist(), r_obs.tolist(), r_exp.tolist(), strict=True)
+    for index, (result, kind, observed, expected) in enumerate(rows):
+        if kind == PredictionKind.COMBINED and not math.isfinite(observed):
+            continue
+        analysis_id = store.results[result].analysis_id
+        entry = JudgedPrediction(index, analysis_id, observed, expected)
+        other = best.get((analysis_id, kind))
+        if other is None or _sensitivity(entry) > _sensitivity(other):
+            best[analysis_id, kind] = entry
+    return _sorted_by_r(best.values())
+
+
+def select_limits_then_regions(predictions: Predictions, store: ResultsStore) -> tuple[JudgedPrediction, ...]:
+    """Every upper-limit prediction, and the best-expected region of each analysis that has none.
+
+    Analyses are compared without the suffixes of their variants (`analysis_stem`); combinations do not count.
+    """
+    r_obs, r_exp = r_values(predictions)
+    tested: list[JudgedPrediction] = []
+    best: dict[str, JudgedPrediction] = {}
+    with_limits: set[str] = set()
+    for index, (result, kind) in enumerate(zip(predictions.result.tolist(), predictions.kind.tolist(), strict=True)):
+        analysis_id = store.results[result].analysis_id
+        entry = JudgedPrediction(index, analysis_id, float(r_obs[index]), float(r_exp[index]))
+        if kind == PredictionKind.UPPER_LIMIT:
+            tested.append(entry)
+            with_limits.add(analysis_stem(analysis_id))
+        elif kind == PredictionKind.EFFICIENCY_MAP:
+            other = best.get(analysis_id)
+            if other is None or _sensitivity(entry) > _sensitivity(other):
+                best[analysis_id] = entry
+    tested.extend(entry for analysis_id, entry in best.items() if analysis_stem(analysis_id) not in with_limits)
+    return _sorted_by_r(tested)
+
+
+def judge_by_mu_max(predictions: Predictions, store: ResultsStore, settings: CriticSettings) -> Verdict:
+    """Cap of the signal strength: μ_max = 0.999 · 1.3/r_max (threshold and safety factor are settings).
+
+    r_max is the largest observed r among the best-expected predictions of all analyses, those of the best combination
+    included; without any, μ_max is inf.
+    """
+    tested = select_best_expected(predictions, store)
+    defined = [entry for entry in tested if math.isfinite(entry.r_obs)]
+    num_undefined = len(tested) - len(defined)
+    if not defined or defined[0].r_obs <= 0.0:
+        return Verdict(False, math.inf, math.nan, math.nan, "upper limits (v1): no limit constrains the model", num_undefined)
+    tightest = defined[0]
+    mu_max = settings.v1_safety * settings.v1_threshold / tightest.r_obs
+    reason = (
+        f"upper limits (v1): {tightest.analysis_id} has the largest r = {tightest.r_obs:.3g} (expected {tightest.r_exp:.3g}), "
+        f"so μ_max = {settings.v1_safety:g}·{settings.v1_threshold:g}/r = {mu_max:.4g}"
+    )
+    return Verdict(False, mu_max, tightest.r_obs, tightest.r_exp, reason, num_undefined)
+
+
+def max_allowed_exclusions(num_sensitive: int, probability: float = 0.05, quantile: float = 0.66) -> int:
+    """Smallest m with BinomCDF(m; num_sensitive, probability) > quantile.
+
+    Of n sensitive results without signal, a fraction `probability` exceeds its 95 % CL limit by chance.
+
+    Examples:
+        >>> [max_allowed_exclusions(n) for n in (0, 8, 9, 24, 25, 41, 42)]
+        [0, 0, 1, 1, 2, 2, 3]
+    """
+    term = (1.0 - probability) ** num_sensitive
+    total = term
+    allowed = 0
+    while total <= quantile and allowed < num_sensitive:
+        term *= (num_sensitive - allowed) / (allowed + 1) * probability / (1.0 - probability)
+        allowed += 1
+        total += term
+    return allowed
+
+
+def judge_by_counting(predictions: Predictions, store: ResultsStore, settings: CriticSettings) -> Verdict:
+    """Veto if more sensitive predictions (r_exp >= 0.7) are excluded (r_obs > 1.38) than chance allows.
+
+    r_exp := r_obs where no expected limit is published. Without predictions the model passes.
+    """
+    tested = select_limits_then_regions(predictions, store)
+    defined = [entry for entry in tested if math.isfinite(entry.r_obs)]
+    num_undefined = len(tested) - len(defined)
+    if not defined:
+        return Verdict(False, math.inf, math.nan, math.nan, "upper limits (v2): no prediction with a limit", num_undefined)
+    sensitive = [e for e in defined if (e.r_exp if math.isfinite(e.r_exp) else e.r_obs) >= settings.v2_sensitivity]
+    num_excluding = sum(entry.r_obs > settings.v2_threshold for entry in sensitive)
+    allowed = max_allowed_exclusions(len(sensitive), settings.v2_probability, settings.v2_quantile)
+    worst = (sensitive or defined)[0]
+    reason = (
+        f"upper limits (v2): {num_excluding} of {len(sensitive)} sensitive predictions have r > {settings.v2_threshold:g}, "
+        f"{allowed} allowed; largest r = {worst.r_obs:.3g} (expected {worst.r_exp:.3g}) from {worst.analysis_id}"
+    )
+    return Verdict(num_excluding > allowed, math.inf, worst.r_obs, worst.r_exp, reason, num_undefined)
+
+
+def _sensitivity(entry: JudgedPrediction) -> tuple[int, float]:
+    """Order of preference: expected r, then observed r, then nothing."""
+    if math.isfinite(entry.r_exp):
+        return (2, entry.r_exp)
+    if math.isfinite(entry.r_obs):
+        return (1, entry.r_obs)
+    return (0, 0.0)
+
+
+def _sorted_by_r(entries: Iterable[JudgedPrediction]) -> tuple[JudgedPrediction, ...]:
+    """Largest observed r first, undefined ones last; ties by analysis and position."""
+
+    def order(entry: JudgedPrediction) -> tuple[float, str, int]:
+        return (-entry.r_obs if math.isfinite(entry.r_obs) else math.inf, entry.analysis_id, entry.prediction)
+
+    ordered: Sequence[JudgedPrediction] = sorted(entries, key=order)
+    return tuple(ordered)
