@@ -1,8 +1,8 @@
 """Downloads a text release of the SModels results database into the cache.
 
 A download that breaks off is resumed where it stopped (HTTP Range, guarded by the server's ETag); the archive is checked
-(sha256 if known, always its own checksums, and that it holds the release asked for), unpacked beside the final place and
-renamed: the cache never holds half a release. What came from where is recorded beside it.
+(sha256 if known, always its own checksums, and that it holds the release asked for) and put in place by a rename: the cache
+never holds half a release. What came from where is recorded beside it.
 """
 
 from __future__ import annotations
@@ -12,10 +12,8 @@ import hashlib
 import json
 import logging
 import lzma
-import os
 import re
 import tarfile
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,6 +22,7 @@ from pathlib import Path
 import httpx
 
 from database.errors import UserFacingError
+from database.results.store import cache_path
 
 log = logging.getLogger(__name__)
 
@@ -33,23 +32,12 @@ URL_TEMPLATE = "https://github.com/SModelS/smodels-database-release/archive/refs
 
 MAX_ATTEMPTS = 4
 """Connections made before a download that keeps breaking off is given up; every one resumes."""
-MAX_UNPACKED_BYTES = 20 * 1024**3
-"""A release unpacks to about 0.4 GB; an archive that claims more than this is refused."""
-
 Progress = Callable[[int, int | None], None]
 """Called with the bytes on disk and the total (None if the server does not say)."""
 
 
 class FetchError(UserFacingError):
     """A results release cannot be downloaded, or what was downloaded is not the release asked for."""
-
-
-def default_cache_path() -> Path:
-    """Where releases are kept: $PROTOMODELS_CACHE, else $XDG_CACHE_HOME/protomodels, else ~/.cache/protomodels."""
-    own = os.environ.get("PROTOMODELS_CACHE")
-    if own:
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "protomodels"
 
 
 def fetch_release(
@@ -59,14 +47,17 @@ def fetch_release(
     sha256: str | None = None,
     progress: Progress | None = None,
 ) -> Path:
-    """The folder of the text release `version`, downloaded and unpacked if the cache does not hold it.
+    """The archive of the text release `version`, downloaded and verified if the cache does not hold it.
 
     Args:
         version: release number as in its `version` file, e.g. "3.0.0".
-        url: where to get the archive; the public release if None.
-        cache: folder for releases; `default_cache_path()/releases` if None.
+        url: where to get the archive (.tar.gz, .tar.xz, .tar.bz2 or .tar); the public release if None.
+        cache: folder for releases; `cache_path()/releases` if None.
         sha256: expected checksum of the archive, hexadecimal; unchecked if None.
         progress: called as bytes arrive.
+
+    Returns:
+        The archive, as `import_text_database` takes it.
 
     Raises:
         FetchError: in one sentence, what could not be had and why.
@@ -75,102 +66,66 @@ def fetch_release(
         raise FetchError(f"'{version}' is not a version number like {DEFAULT_VERSION}.")
     if sha256 is not None and not re.fullmatch(r"[0-9a-fA-F]{64}", sha256):
         raise FetchError("A sha256 checksum has 64 hexadecimal digits.")
-    folder = (cache or default_cache_path() / "releases").expanduser()
+    folder = (cache or cache_path() / "releases").expanduser()
     source = url or URL_TEMPLATE.format(version=version)
-    release = folder / f"smodels-database-{version}"
-    record = folder / f"smodels-database-{version}.json"
+    name = f"smodels-database-{version}"
+    release, record = folder / f"{name}.tar", folder / f"{name}.json"
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _exclusive(folder / f"smodels-database-{version}.lock"):
+        with _exclusive(folder / f"{name}.lock"):
             if _is_cached(release, record, source if url else None, sha256):
                 return release
-            archive = folder / f"smodels-database-{version}.archive"
-            _download(source, archive, progress)
-            digest = _check_sum(archive, sha256)
+            fresh = folder / f"{name}.new"
+            _download(source, fresh, progress)
             try:
-                unpack_release(archive, release, version)
+                digest = _check_sum(fresh, sha256)
+                _check_archive(fresh, version)
             except FetchError:
-                archive.unlink()  # a later call downloads it anew
+                fresh.unlink()  # a later call downloads it anew
                 raise
-            record.write_text(json.dumps({"url": source, "sha256": digest, "version": version}, indent=1) + "\n", encoding="utf-8")
-            archive.unlink()
+            record.unlink(missing_ok=True)
+            fresh.replace(release)
+            known = {"url": source, "sha256": digest, "version": version, "size_bytes": release.stat().st_size}
+            record.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise FetchError(f"The release cannot be kept in {folder}: {error.strerror or error}.") from error
     return release
 
 
-def unpack_release(archive: Path, target: Path, version: str | None = None) -> Path:
-    """Unpacks an archive of a text release to the folder `target`, all or nothing, and returns `target`.
-
-    Args:
-        archive: .tar, .tar.gz, .tar.xz or .tar.bz2.
-        target: replaced if it exists.
-        version: what the release's `version` file must say; not compared if None.
-
-    Raises:
-        FetchError: the archive is damaged, unsafe, or not this release.
-    """
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".unpack-", dir=target.parent) as scratch:
-        try:
-            with tarfile.open(archive) as tar:
-                members = list(_safe_members(tar, archive.name))
-                tar.extraction_filter = getattr(tarfile, "data_filter", None)
-                tar.extractall(scratch, members=members)
-                _read_to_end(tar)
-        except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, ValueError) as error:
-            if isinstance(error, OSError) and error.errno is not None:  # the disk; decompressors raise it without a number
-                raise
-            raise FetchError(f"{archive.name} is damaged or not a tar archive ({error}); it was not unpacked.") from error
-        root = _find_root(Path(scratch))
-        found = (root / "version").read_text(encoding="utf-8").strip() if root else None
-        if root is None or found is None:
-            raise FetchError(f"{archive.name} is not a results release: it has no 'version' file beside its results.")
-        if version is not None and found != version:
-            raise FetchError(f"{archive.name} holds release {found}, not {version}.")
-        if target.exists():
-            target.rename(Path(scratch) / ".replaced")
-        root.rename(target)
-    return target
-
-
-def _read_to_end(tar: tarfile.TarFile) -> None:
-    """Reads what follows the last member: only at its end does a compressed stream compare its checksum."""
-    stream = tar.fileobj
-    if stream is not None:
-        while stream.read(1 << 20):
-            pass
-
-
-def _find_root(folder: Path) -> Path | None:
-    for candidate in (folder, *sorted(path for path in folder.iterdir() if path.is_dir())):
-        if (candidate / "version").is_file() and next(candidate.glob("*TeV/*/*/globalInfo.txt"), None) is not None:
-            return candidate
-    return None
-
-
-def _safe_members(tar: tarfile.TarFile, name: str) -> Iterator[tarfile.TarInfo]:
-    total = 0
-    for member in tar:
-        parts = Path(member.name).parts
-        if Path(member.name).is_absolute() or ".." in parts:
-            raise FetchError(f"{name} wants to write outside its folder ('{member.name}'); it was not unpacked.")
-        total += member.size
-        if total > MAX_UNPACKED_BYTES:
-            raise FetchError(f"{name} would unpack to more than {MAX_UNPACKED_BYTES // 1024**3} GB; it was not unpacked.")
-        if member.isfile() or member.isdir():  # a release needs no links or devices
-            yield member
+def _check_archive(archive: Path, version: str) -> None:
+    """Reads the archive to its end, where its own checksums are compared, and looks for the release in it."""
+    found: str | None = None
+    has_results = False
+    try:
+        with tarfile.open(archive) as tar:
+            for member in tar:
+                parts = Path(member.name).parts
+                if parts[-1:] == ("version",) and len(parts) <= 2 and member.isfile():
+                    content = tar.extractfile(member)
+                    found = content.read(100).decode("utf-8", "replace").strip() if content else None
+                has_results |= parts[-1:] == ("globalInfo.txt",)
+            stream = tar.fileobj
+            while stream is not None and stream.read(1 << 20):
+                pass
+    except (OSError, tarfile.TarError, EOFError, zlib.error, lzma.LZMAError) as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the disk; decompressors raise it without a number
+            raise
+        reason = str(error).partition("\n")[0].rstrip(":")
+        raise FetchError(f"What was downloaded is damaged or not a tar archive ({reason}); it was deleted, fetch it again.") from error
+    if found is None or not has_results:
+        raise FetchError("What was downloaded is not a release of the results database: it has no 'version' file or no results.")
+    if found != version:
+        raise FetchError(f"What was downloaded is release {found}, not {version}.")
 
 
 def _is_cached(release: Path, record: Path, url: str | None, sha256: str | None) -> bool:
-    if not (release / "version").is_file() or not record.is_file():
-        return False
     try:
         known = json.loads(record.read_text(encoding="utf-8"))
+        is_whole = release.stat().st_size == known["size_bytes"]
         is_same = (url is None or known["url"] == url) and (sha256 is None or known["sha256"] == sha256.lower())
-    except (ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError):
         return False
-    return bool(is_same)
+    return is_whole and bool(is_same)
 
 
 def _check_sum(archive: Path, expected: str | None) -> str:
@@ -179,7 +134,6 @@ def _check_sum(archive: Path, expected: str | None) -> str:
         while block := stream.read(1 << 20):
             digest.update(block)
     if expected is not None and digest.hexdigest() != expected.lower():
-        archive.unlink()
         raise FetchError(f"The downloaded archive has sha256 {digest.hexdigest()} instead of {expected.lower()}; it was deleted.")
     return digest.hexdigest()
 

@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 
 from database.results import fetch
-from database.results.fetch import FetchError, fetch_release, unpack_release
+from database.results.fetch import FetchError, fetch_release
 
 
-def build_archive(version: str = "3.0.0", extra: dict[str, bytes] | None = None, mode: str = "w:gz") -> bytes:
+def build_archive(version: str = "3.0.0", extra: dict[str, bytes] | None = None, mode: str = "w:gz", without: str = "nothing") -> bytes:
     files = {
         "smodels-database-release-3.0.0/version": f"{version}\n".encode(),
         "smodels-database-release-3.0.0/13TeV/CMS/CMS-SUS-19-006/globalInfo.txt": b"id: CMS-SUS-19-006\n",
@@ -28,6 +28,8 @@ def build_archive(version: str = "3.0.0", extra: dict[str, bytes] | None = None,
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode=mode) as tar:
         for name, content in files.items():
+            if name.endswith(without):
+                continue
             member = tarfile.TarInfo(name)
             member.size = len(content)
             tar.addfile(member, io.BytesIO(content))
@@ -92,23 +94,22 @@ def server() -> Iterator[Server]:
     thread.join()
 
 
-def test_release_is_downloaded_unpacked_and_cached(server: Server, tmp_path: Path) -> None:
+def test_release_is_downloaded_verified_and_cached(server: Server, tmp_path: Path) -> None:
     server.body = build_archive()
     seen: list[tuple[int, int | None]] = []
     path = fetch_release("3.0.0", server.url, tmp_path, hashlib.sha256(server.body).hexdigest(), lambda *now: seen.append(now))
-    assert (path / "version").read_text().strip() == "3.0.0"
-    assert (path / "13TeV/CMS/CMS-SUS-19-006/globalInfo.txt").is_file()
+    assert path.read_bytes() == server.body
     assert seen[-1] == (len(server.body), len(server.body))
     assert fetch_release("3.0.0", server.url, tmp_path) == path
     assert len(server.ranges) == 1, "the second call is served from the cache"
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"smodels-database-3.0.0{end}" for end in ("", ".json", ".lock")]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [f"smodels-database-3.0.0{end}" for end in (".json", ".lock", ".tar")]
 
 
 def test_interrupted_download_goes_on_where_it_stopped(server: Server, tmp_path: Path) -> None:
     server.body = build_archive(mode="w")
     server.breaks_after = [100_000, 200_000]
     path = fetch_release("3.0.0", server.url, tmp_path, hashlib.sha256(server.body).hexdigest())
-    assert (path / "version").is_file()
+    assert path.read_bytes() == server.body
     assert server.ranges[0] is None
     starts = [int(asked.removeprefix("bytes=").removesuffix("-")) for asked in server.ranges[1:] if asked]
     assert len(starts) == 2
@@ -120,8 +121,8 @@ def test_download_given_up_is_resumed_by_the_next_call(server: Server, tmp_path:
     server.breaks_after = [70_000] * fetch.MAX_ATTEMPTS
     with pytest.raises(FetchError, match="bytes are kept"):
         fetch_release("3.0.0", server.url, tmp_path)
-    assert not (tmp_path / "smodels-database-3.0.0").exists()
-    fetch_release("3.0.0", server.url, tmp_path)
+    assert not (tmp_path / "smodels-database-3.0.0.tar").exists()
+    assert fetch_release("3.0.0", server.url, tmp_path).read_bytes() == server.body
     assert server.ranges[-1] is not None
 
 
@@ -133,8 +134,7 @@ def test_download_starts_over_if_it_cannot_be_resumed(server: Server, tmp_path: 
     with pytest.raises(FetchError):
         fetch_release("3.0.0", server.url, tmp_path)
     server.body, server.etag = build_archive(mode="w"), '"v2"'
-    path = fetch_release("3.0.0", server.url, tmp_path)
-    assert (path / "version").read_text().strip() == "3.0.0"
+    assert fetch_release("3.0.0", server.url, tmp_path).read_bytes() == server.body
 
 
 def test_corrupted_archive_is_refused_and_not_kept(server: Server, tmp_path: Path) -> None:
@@ -149,19 +149,18 @@ def test_corrupted_archive_is_refused_and_not_kept(server: Server, tmp_path: Pat
     with pytest.raises(FetchError, match="instead of 00000"):
         fetch_release("3.0.0", server.url, tmp_path, sha256="0" * 64)
     server.body = whole
-    assert fetch_release("3.0.0", server.url, tmp_path).is_dir()
+    assert fetch_release("3.0.0", server.url, tmp_path).is_file()
 
 
 def test_archive_of_something_else_is_refused(server: Server, tmp_path: Path) -> None:
     server.body = build_archive("2.3.0")
-    with pytest.raises(FetchError, match=r"holds release 2\.3\.0, not 3\.0\.0"):
+    with pytest.raises(FetchError, match=r"is release 2\.3\.0, not 3\.0\.0"):
         fetch_release("3.0.0", server.url, tmp_path)
-    outside = tmp_path / "outside.tar"
-    outside.write_bytes(build_archive(extra={"../escaped": b"x"}, mode="w"))
-    with pytest.raises(FetchError, match="outside its folder"):
-        unpack_release(outside, tmp_path / "target")
-    assert not (tmp_path / "target").exists()
-    assert not (tmp_path.parent / "escaped").exists()
+    for body in (b"<html>", build_archive(without="globalInfo.txt"), build_archive(without="version")):
+        server.body = body
+        with pytest.raises(FetchError, match=r"not a release|not a tar archive") as caught:
+            fetch_release("3.0.0", server.url, tmp_path)
+        assert "\n" not in str(caught.value)
 
 
 def test_server_errors_are_one_sentence(server: Server, tmp_path: Path) -> None:
@@ -181,5 +180,8 @@ def test_a_new_url_or_checksum_is_not_served_from_the_cache(server: Server, tmp_
     fetch_release("3.0.0", server.url, tmp_path)
     other = build_archive(extra={"smodels-database-release-3.0.0/README": b"newer"})
     server.body, server.etag = other, '"v2"'
-    path = fetch_release("3.0.0", server.url, tmp_path, hashlib.sha256(other).hexdigest())
-    assert (path / "README").read_bytes() == b"newer"
+    assert fetch_release("3.0.0", server.url, tmp_path, hashlib.sha256(other).hexdigest()).read_bytes() == other
+    server.url += "?again"
+    server.body, server.etag = build_archive(), '"v3"'
+    assert fetch_release("3.0.0", server.url, tmp_path).read_bytes() == server.body
+    assert fetch_release("3.0.0", cache=tmp_path).read_bytes() == server.body, "without a URL the cache answers"
