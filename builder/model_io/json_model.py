@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 from builder.protomodel import FORMAT_NAME, FORMAT_VERSION, ProtoModel
 from database.errors import ModelFormatError
+from inference.spectrum import LBP_PID
 
 Pid = Annotated[str, StringConstraints(pattern=r"^[1-9][0-9]*$")]
 PidList = Annotated[str, StringConstraints(pattern=r"^-?[1-9][0-9]*(,-?[1-9][0-9]*)+$")]
@@ -47,8 +48,22 @@ class ProtoModelDocument(BaseModel):
 
 def build_schema() -> dict[str, Any]:
     """Return the JSON schema of one protomodel document."""
-    schema = ProtoModelDocument.model_json_schema()
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **ProtoModelDocument.model_json_schema()}
+    _close_mappings(schema)
+    schema["properties"]["masses_gev"]["required"] = [str(LBP_PID)]
+    return schema
+
+
+def _close_mappings(schema: Any) -> None:
+    """Make the schema refuse keys that match none of the patterns, as the reader does."""
+    if isinstance(schema, dict):
+        if "patternProperties" in schema:
+            schema["additionalProperties"] = False
+        for value in schema.values():
+            _close_mappings(value)
+    elif isinstance(schema, list):
+        for value in schema:
+            _close_mappings(value)
 
 
 def parse_json_model(document: Any) -> ProtoModel:

@@ -1,9 +1,10 @@
 """SLHA: protomodels written for other programs, and read back (hep-ph/0311123; XSECTION: arXiv:1305.4237 and later).
 
 Written: MASS (absent particles of the pool at 1e6 GeV), DECAY (width 1 GeV, the lightest particle 0; both charge modes
-of self-conjugate mothers), XSECTION at 8 and 13 TeV in pb at order 2 (NLL), and κ as comment lines `# ssm pid pid value`.
-Numbers are written in full: reading the file back gives the same model. QNUMBERS are written on request; all ids of the
-pool are MSSM ids that programs know.
+of self-conjugate mothers), XSECTION at 8 and 13 TeV in pb at order 2 (NLL), and κ as comment lines `# ssm pid pid value`;
+`# explicit cross sections` marks a model whose cross sections are its own and not κ times the reference ones. Numbers are
+written in full: reading the file back gives the same model. QNUMBERS are written on request; all ids of the pool are
+MSSM ids that programs know.
 
 Read: the same blocks from any program. Of several orders of a cross section the highest counts, of duplicates the
 largest. Cross sections become the model's explicit ones, with κ = σ/σ_ref at 13 TeV, unless κ comments are there and
@@ -40,6 +41,8 @@ _PROTON = 2212
 _PB_EXPONENT = -3
 _SSM_COMMENT = re.compile(r"#\s*ssm\s+(-?\d+)\s+(-?\d+)\s+(\S+)\s*$")
 
+_EXPLICIT_COMMENT = "# explicit cross sections"
+
 
 def looks_like_slha(text: str) -> bool:
     """Return whether a text has SLHA blocks."""
@@ -72,6 +75,8 @@ def write_slha(model: ProtoModel, *, with_qnumbers: bool = False) -> str:
         for daughters, br in decays:
             lines.append(f"  {br!r}  {len(daughters)}  " + "  ".join(map(str, daughters)))
     lines += [f"# ssm {pair[0]} {pair[1]} {value!r}" for pair, value in model.ssms.items()]
+    if model.explicit_xsecs_fb is not None:
+        lines.append(_EXPLICIT_COMMENT)
     for sqrts_tev in SQRTS_TEV:
         for pair, xsec in model.xsecs_fb(sqrts_tev).items():
             lines.append(f"XSECTION  {1000 * sqrts_tev:.2E}  {_PROTON} {_PROTON}  2  {pair[0]} {pair[1]}  # [pb]")
@@ -103,6 +108,7 @@ class _Reader:
         self.channels: dict[int, dict[Daughters, float]] = {}
         self.xsecs: dict[int, dict[PidPair, dict[int, float]]] = {}
         self.ssms: dict[PidPair, float] = {}
+        self.is_explicit = False
         self._block = ""
         self._mother = 0
         self._pair: tuple[int, PidPair] | None = None
@@ -113,6 +119,8 @@ class _Reader:
         if comment is not None:
             self.ssms[canonical_pair((int(comment[1]), int(comment[2])))] = float(comment[3])
             return
+        if line.strip() == _EXPLICIT_COMMENT:
+            self.is_explicit = True
         words = line.split("#", 1)[0].split()
         if not words:
             return
@@ -120,7 +128,7 @@ class _Reader:
         if keyword in ("block", "decay", "xsection"):
             self._open(keyword, words)
         elif self._block == "mass":
-            self.masses[int(words[0])] = float(words[1])
+            self.masses[int(words[0])] = _float(words[1])
         elif self._block == "decay":
             self._add_channel(words)
         elif self._block == "xsection" and self._pair is not None:
@@ -130,10 +138,10 @@ class _Reader:
         self._block = words[1].lower() if keyword == "block" else keyword
         if keyword == "decay":
             self._mother = int(words[1])
-            self.widths[self._mother] = float(words[2])
+            self.widths[self._mother] = _float(words[2])
         elif keyword == "xsection":
             self._pair = None
-            sqrts_tev = round(float(words[1]) / 1000.0)
+            sqrts_tev = round(_float(words[1]) / 1000.0)
             is_ours = sqrts_tev in SQRTS_TEV and words[2] == words[3] == str(_PROTON) and words[4] == "2"
             if is_ours:
                 self._pair = sqrts_tev, canonical_pair((int(words[5]), int(words[6])))
@@ -144,7 +152,7 @@ class _Reader:
         if len(daughters) != num_daughters:
             raise ValueError("too few daughters")
         channels = self.channels.setdefault(self._mother, {})
-        channels[daughters] = channels.get(daughters, 0.0) + float(words[0])
+        channels[daughters] = channels.get(daughters, 0.0) + _float(words[0])
 
     def _add_xsec(self, words: list[str]) -> None:
         if self._pair is None:
@@ -172,19 +180,21 @@ class _Reader:
             for sqrts_tev, pairs in self.xsecs.items()
         }
         ssms = {pair: value for pair, value in self.ssms.items() if abs(pair[0]) in masses and abs(pair[1]) in masses}
-        if not xsecs:
-            return ProtoModel(masses, branching_ratios, ssms)
-        if not ssms:
-            ssms = implied_ssms(masses, xsecs)
         model = ProtoModel(masses, branching_ratios, ssms)
-        if all(_agree(model.xsecs_fb(sqrts_tev), xsecs.get(sqrts_tev, {})) for sqrts_tev in SQRTS_TEV):
+        is_derived = not xsecs or all(_agree(model.xsecs_fb(sqrts_tev), xsecs.get(sqrts_tev, {})) for sqrts_tev in SQRTS_TEV)
+        if is_derived and not self.is_explicit:
             return model
-        return ProtoModel(masses, branching_ratios, ssms, xsecs)
+        return ProtoModel(masses, branching_ratios, ssms or implied_ssms(masses, xsecs), xsecs)
 
 
 def _agree(ours: Mapping[PidPair, float], theirs: Mapping[PidPair, float]) -> bool:
     positive = {pair: xsec for pair, xsec in theirs.items() if xsec > 0.0}
     return ours.keys() == positive.keys() and all(abs(ours[pair] - xsec) <= SSM_AGREEMENT * xsec for pair, xsec in positive.items())
+
+
+def _float(number: str) -> float:
+    """Return a number; Fortran's D exponents are understood."""
+    return float(number.replace("D", "E").replace("d", "e"))
 
 
 def _shift(number: str, exponent: int) -> str:
