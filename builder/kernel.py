@@ -20,9 +20,11 @@ A critic judges the scaled model: what counts is whether the model is excluded a
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import StrEnum
+from itertools import count
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -83,6 +85,7 @@ class StepInfo(NamedTuple):
         hiscore_candidate: the accepted model with its evaluation; None in rejected steps.
         decision: how the step ended.
         num_evaluations: models evaluated in this step.
+        failures: failed numerical evaluations per analysis id, over all models evaluated in this step.
     """
 
     moves: tuple[str, ...]
@@ -96,6 +99,7 @@ class StepInfo(NamedTuple):
     hiscore_candidate: tuple[ProtoModel, Evaluation] | None
     decision: Decision
     num_evaluations: int
+    failures: Mapping[str, int]
 
 
 Kernel: TypeAlias = Callable[[np.random.Generator, WalkState], tuple[WalkState, StepInfo]]
@@ -108,13 +112,11 @@ class Rescaled(NamedTuple):
         protomodel: the scaled model.
         evaluation: its own evaluation.
         is_converged: whether mu_hat is 1 (or 0).
-        num_evaluations: evaluations it took.
     """
 
     protomodel: ProtoModel
     evaluation: Evaluation
     is_converged: bool
-    num_evaluations: int
 
 
 def log_acceptance(k_new: float, k_old: float) -> float:
@@ -174,16 +176,15 @@ def rescale(protomodel: ProtoModel, evaluation: Evaluation, evaluate: EvaluateFn
         The scaled model with its own evaluation. It is not converged where mu_hat stays away from 1, which
         happens when the cap forbids the signal strength the data ask for.
     """
-    num_evaluations = 0
-    while score_of(evaluation) > -math.inf and evaluation.mu_hat > 0.0:
-        if abs(evaluation.mu_hat - 1.0) <= settings.mu_tolerance:
+    for num_scalings in count():
+        is_scored = score_of(evaluation) > -math.inf
+        if not is_scored or evaluation.mu_hat <= 0.0 or abs(evaluation.mu_hat - 1.0) <= settings.mu_tolerance:
             break
-        if num_evaluations == settings.max_rescalings or not math.isfinite(evaluation.mu_hat):
-            return Rescaled(protomodel, evaluation, False, num_evaluations)
+        if num_scalings == settings.max_rescalings or not math.isfinite(evaluation.mu_hat):
+            return Rescaled(protomodel, evaluation, False)
         protomodel = scale_ssms(protomodel, evaluation.mu_hat, settings.ssm_cap)
         evaluation = evaluate(protomodel)
-        num_evaluations += 1
-    return Rescaled(protomodel, evaluation, True, num_evaluations)
+    return Rescaled(protomodel, evaluation, True)
 
 
 def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: HiscoresFn | None = None) -> Kernel:
@@ -199,6 +200,12 @@ def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: Hiscore
     """
 
     def kernel(rng: np.random.Generator, state: WalkState) -> tuple[WalkState, StepInfo]:
+        evaluations: list[Evaluation] = []
+
+        def evaluate_counted(protomodel: ProtoModel) -> Evaluation:
+            evaluations.append(evaluate(protomodel))
+            return evaluations[-1]
+
         log_threshold = math.log1p(-rng.random())
         context = MoveContext(
             settings=settings,
@@ -211,34 +218,31 @@ def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: Hiscore
         target = teleport(rng, state.protomodel, context)
         proposal, moves = (target, ("teleport",)) if target is not None else propose(rng, state.protomodel, context)
         if proposal == state.protomodel:
-            return _reject(state, proposal, state.evaluation, moves, Decision.UNCHANGED, 0)
+            return _reject(state, proposal, state.evaluation, moves, Decision.UNCHANGED, evaluations)
 
-        evaluation = evaluate(proposal)
-        num_evaluations = 1
+        evaluation = evaluate_counted(proposal)
         copy = None if target is not None else merge(rng, proposal, context)
         if copy is not None:
-            copy_evaluation = evaluate(copy)
-            num_evaluations += 1
+            copy_evaluation = evaluate_counted(copy)
             if score_of(copy_evaluation) >= score_of(evaluation) and score_of(copy_evaluation) > -math.inf:
                 proposal, evaluation = copy, copy_evaluation
                 moves = (*moves, "merge")
 
         if score_of(evaluation) == -math.inf:
-            return _reject(state, proposal, evaluation, moves, Decision.NO_SCORE, num_evaluations)
+            return _reject(state, proposal, evaluation, moves, Decision.NO_SCORE, evaluations)
         if target is None and log_acceptance(score_of(evaluation), state.k) < log_threshold:
-            return _reject(state, proposal, evaluation, moves, Decision.METROPOLIS, num_evaluations)
+            return _reject(state, proposal, evaluation, moves, Decision.METROPOLIS, evaluations)
 
-        scaled = rescale(proposal, evaluation, evaluate, settings)
+        scaled = rescale(proposal, evaluation, evaluate_counted, settings)
         proposal, evaluation = scaled.protomodel, scaled.evaluation
-        num_evaluations += scaled.num_evaluations
         if score_of(evaluation) == -math.inf:
-            return _reject(state, proposal, evaluation, moves, Decision.NO_SCORE, num_evaluations)
+            return _reject(state, proposal, evaluation, moves, Decision.NO_SCORE, evaluations)
         if not scaled.is_converged:
-            return _reject(state, proposal, evaluation, moves, Decision.NOT_RESCALED, num_evaluations)
+            return _reject(state, proposal, evaluation, moves, Decision.NOT_RESCALED, evaluations)
         if evaluation.verdict.is_excluded:
-            return _reject(state, proposal, evaluation, moves, Decision.EXCLUDED, num_evaluations)
+            return _reject(state, proposal, evaluation, moves, Decision.EXCLUDED, evaluations)
         if log_acceptance(evaluation.k, state.k) < log_threshold:
-            return _reject(state, proposal, evaluation, moves, Decision.METROPOLIS, num_evaluations)
+            return _reject(state, proposal, evaluation, moves, Decision.METROPOLIS, evaluations)
 
         is_best = evaluation.k > state.best_k
         accepted = WalkState(
@@ -259,7 +263,8 @@ def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: Hiscore
             num_particles_proposed=proposal.num_particles,
             hiscore_candidate=(proposal, evaluation),
             decision=Decision.ACCEPTED,
-            num_evaluations=num_evaluations,
+            num_evaluations=len(evaluations),
+            failures=_sum_failures(evaluations),
         )
         return accepted, info
 
@@ -267,7 +272,12 @@ def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: Hiscore
 
 
 def _reject(
-    state: WalkState, proposal: ProtoModel, evaluation: Evaluation, moves: tuple[str, ...], decision: Decision, num_evaluations: int
+    state: WalkState,
+    proposal: ProtoModel,
+    evaluation: Evaluation,
+    moves: tuple[str, ...],
+    decision: Decision,
+    evaluations: list[Evaluation],
 ) -> tuple[WalkState, StepInfo]:
     """Return the state one step later, still at the same model, and why."""
     is_admissible = decision in (Decision.METROPOLIS, Decision.UNCHANGED)
@@ -286,6 +296,15 @@ def _reject(
         num_particles_proposed=proposal.num_particles,
         hiscore_candidate=None,
         decision=decision,
-        num_evaluations=num_evaluations,
+        num_evaluations=len(evaluations),
+        failures=_sum_failures(evaluations),
     )
     return replace(state, step=state.step + 1), info
+
+
+def _sum_failures(evaluations: list[Evaluation]) -> dict[str, int]:
+    """Return the failed numerical evaluations per analysis id, summed over models."""
+    failures: Counter[str] = Counter()
+    for evaluation in evaluations:
+        failures.update(evaluation.failures)
+    return dict(failures)

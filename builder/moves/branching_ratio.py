@@ -15,9 +15,8 @@ import math
 
 import numpy as np
 
-from builder.decays import group_channels
 from builder.moves.context import MoveContext
-from builder.moves.draft import Draft, share_among_members
+from builder.moves.draft import Draft, movable_groups, share_among_members
 from builder.moves.settings import BranchingRatioSettings
 from builder.protomodel import ProtoModel
 
@@ -51,7 +50,7 @@ def branching_ratio(rng: np.random.Generator, protomodel: ProtoModel, context: M
     if rng.random() >= settings.probability or len(protomodel.masses) < MIN_PARTICLES:
         return None
     draft = Draft.from_protomodel(protomodel)
-    choices = [(pid, groups) for pid in draft.bsm_pids() if len(groups := group_channels(pid, draft.masses)) > 1]
+    choices = [(pid, groups) for pid in draft.bsm_pids() if len(groups := movable_groups(pid, draft)) > 1]
     if not choices:
         return None
     pid, groups = choices[int(rng.integers(len(choices)))]

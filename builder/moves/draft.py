@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from builder.decays import Daughters, find_channel, group_channels, is_off_shell, off_shell_branching_ratios
+from builder.decays import Daughters, group_channels, is_off_shell, off_shell_branching_ratios
 from builder.protomodel import ProtoModel
 from builder.rates import compensated_ssms, surviving_decays
 from inference.cross_sections import production_pairs
@@ -63,11 +63,13 @@ class Draft:
         masses: mass [GeV] per positive PDG id.
         branching_ratios: branching ratio per positive PDG id and daughters.
         ssms: signal strength multiplier per sorted signed pid pair.
+        was_off_shell: particles that decayed through their off-shell modes before any change.
     """
 
     masses: dict[int, float]
     branching_ratios: dict[int, dict[Daughters, float]]
     ssms: dict[PidPair, float]
+    was_off_shell: frozenset[int]
 
     @classmethod
     def from_protomodel(cls, protomodel: ProtoModel) -> Draft:
@@ -77,6 +79,7 @@ class Draft:
             masses=masses,
             branching_ratios={mother: dict(channels) for mother, channels in protomodel.branching_ratios.items()},
             ssms={pair: protomodel.ssms.get(pair, DEFAULT_SSM) for pair in production_pairs(masses)},
+            was_off_shell=frozenset(pid for pid in masses if is_off_shell(pid, masses)),
         )
 
     def freeze(self) -> ProtoModel:
@@ -148,10 +151,27 @@ def share_among_members(groups: tuple[tuple[Daughters, ...], ...], values: Float
     }
 
 
-def _decays_off_shell(pid: int, channels: Iterable[Daughters]) -> bool:
-    """Return whether branching ratios are those of the off-shell mode."""
-    found = (find_channel(pid, daughters) for daughters in channels)
-    return any(channel is not None and channel.on_shell is not None for channel in found)
+def movable_groups(pid: int, draft: Draft) -> tuple[tuple[Daughters, ...], ...]:
+    """Return the groups of open channels between which branching ratios may move.
+
+    Off shell these are the three-body modes, and others only where the model already has them.
+    """
+    groups = group_channels(pid, draft.masses)
+    if not is_off_shell(pid, draft.masses):
+        return groups
+    current = draft.branching_ratios.get(pid, {})
+    modes = off_shell_branching_ratios(pid, draft.masses)
+    return tuple(group for group in groups if group[0] in modes or any(daughters in current for daughters in group))
+
+
+def _share_groups(groups: tuple[tuple[Daughters, ...], ...], channels: dict[Daughters, float]) -> dict[Daughters, float]:
+    """Return the branching ratios with each group's sum shared equally: a lepton channel that opens gets its part."""
+    shared = dict(channels)
+    for members in groups:
+        values = [channels.get(daughters, 0.0) for daughters in members]
+        if min(values) != max(values):
+            shared.update(dict.fromkeys(members, math.fsum(values) / len(members)))
+    return shared
 
 
 def settle_decays(rng: np.random.Generator, draft: Draft, br_spread: float) -> tuple[int, ...]:
@@ -174,8 +194,8 @@ def settle_decays(rng: np.random.Generator, draft: Draft, br_spread: float) -> t
     stranded = []
     for mother in draft.bsm_pids():
         kept = remaining.get(mother, {})
-        if kept and _decays_off_shell(mother, kept) == is_off_shell(mother, draft.masses):
-            draft.branching_ratios[mother] = kept
+        if kept and (mother in draft.was_off_shell) == is_off_shell(mother, draft.masses):
+            draft.branching_ratios[mother] = _share_groups(group_channels(mother, draft.masses), kept)
             continue
         survival.pop(mother, None)
         draft.branching_ratios[mother] = draw_branching_ratios(rng, mother, draft, br_spread)
