@@ -353,7 +353,7 @@ class CovarianceFit(NamedTuple):
         nll: -ln L with all constants; nan if the fit failed.
         slope: its first derivative in μ.
         curvature: its second derivative in μ.
-        theta: fitted nuisances [events], shape (num_bins,).
+        pulls: fitted nuisances θ/sd, shape (num_bins,).
         num_iterations: Newton iterations.
         outcome: OK or FIT_FAILED.
     """
@@ -361,9 +361,25 @@ class CovarianceFit(NamedTuple):
     nll: float
     slope: float
     curvature: float
-    theta: FloatArray
+    pulls: FloatArray
     num_iterations: int
     outcome: Outcome
+
+
+class BinData(NamedTuple):
+    """Event counts with what the fit derives from them.
+
+    Attributes:
+        counts: events per bin, shape (num_bins,).
+        lower: lower bounds of θ/sd.
+        upper: upper bounds of θ/sd.
+        log_factorials: Σ ln Γ(n+1).
+    """
+
+    counts: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    log_factorials: float
 
 
 class CovarianceModel:
@@ -416,17 +432,19 @@ class CovarianceModel:
         self.bend = quadratic * self.sd**2
         self._log_norm = 0.5 * self.num_bins * math.log(2.0 * math.pi)
         self._log_norm += float(np.log(self.sd).sum() + 0.5 * np.log(eigenvalues).sum())
-        self._background_fits: dict[DataKind, CovarianceFit] = {}
         self._no_signal = np.zeros(self.num_bins)
+        self._data = {DataKind.OBSERVED: self.prepare(self.observed), DataKind.APRIORI: self.prepare(self.background)}
+        self._background_fits: dict[DataKind, CovarianceFit] = {}
 
-    def data(self, data_kind: DataKind) -> FloatArray:
-        """Event counts: observed, or the expected background (a priori)."""
-        return self.observed if data_kind is DataKind.OBSERVED else self.background
+    def prepare(self, counts: FloatArray) -> BinData:
+        """Bounds and constants for any event counts, shape (num_bins,)."""
+        lower, upper = self.bounds(counts)
+        return BinData(counts, lower / self.sd, upper / self.sd, sum(math.lgamma(n + 1.0) for n in counts.tolist()))
 
-    def bounds(self, data: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def bounds(self, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Bounds of θ [events] per bin, shape (num_bins,) each."""
         if self.conventions is Conventions.SMODELS:
-            return -_SMODELS_THETA_RANGE * data, _SMODELS_THETA_RANGE * data
+            return -_SMODELS_THETA_RANGE * counts, _SMODELS_THETA_RANGE * counts
         quadratic = self.bend / self.sd**2
         discriminant = 1.0 - 4.0 * self.offset * quadratic
         root = np.sqrt(np.maximum(discriminant, 0.0))
@@ -436,6 +454,13 @@ class CovarianceModel:
         upper[is_bent_down] = -(1.0 + root[is_bent_down]) / (2.0 * quadratic[is_bent_down])
         return lower, upper
 
+    def data(self, data_kind: DataKind) -> BinData:
+        """Event counts: observed, expected background (a priori), or the background-only fit (a posteriori)."""
+        data = self._data.get(data_kind)
+        if data is None:
+            data = self._data[data_kind] = self.prepare(self.asimov_counts(DataKind.OBSERVED))
+        return data
+
     def background_fit(self, data_kind: DataKind) -> CovarianceFit:
         """The fit at μ = 0, made once."""
         fit = self._background_fits.get(data_kind)
@@ -444,32 +469,30 @@ class CovarianceModel:
             fit = self._background_fits[data_kind] = self.fit(0.0, self._no_signal, self.data(data_kind), start)
         return fit
 
-    def fit(self, mu: float, signal: FloatArray, data: FloatArray, start_theta: FloatArray) -> CovarianceFit:
+    def fit(self, mu: float, signal: FloatArray, data: BinData, start: FloatArray) -> CovarianceFit:
         """Profile the nuisances at μ for any data.
 
         Args:
             mu: signal strength.
             signal: expected signal at μ = 1 [events], shape (num_bins,).
-            data: event counts, shape (num_bins,).
-            start_theta: where the nuisances start [events].
+            data: event counts.
+            start: where θ/sd starts, shape (num_bins,).
         """
         x = np.empty(self.num_bins)
-        lower, upper = self.bounds(data)
         has_converged, value, slope, curvature, iterations = fit_nuisances(
-            float(mu), data, self.offset, signal, self.precision, self.sd, self.bend,
-            lower / self.sd, upper / self.sd, start_theta / self.sd, x,
-        )  # fmt: skip
+            float(mu), data.counts, self.offset, signal, self.precision, self.sd, self.bend, data.lower, data.upper, start, x
+        )
         if not (has_converged and self.is_finite and math.isfinite(value)):
             nan = math.nan
             return CovarianceFit(nan, nan, nan, np.full(self.num_bins, nan), int(iterations), Outcome.FIT_FAILED)
-        nll = float(value) + self._log_norm + sum(math.lgamma(n + 1.0) for n in data.tolist())
-        return CovarianceFit(nll, float(slope), float(curvature), x * self.sd, int(iterations), Outcome.OK)
+        nll = float(value) + self._log_norm + data.log_factorials
+        return CovarianceFit(nll, float(slope), float(curvature), x, int(iterations), Outcome.OK)
 
-    def asimov_data(self, data_kind: DataKind) -> FloatArray:
-        """Expected counts of the background-only fit: b + θ̂(0) for SLv1 [events]."""
-        theta = self.background_fit(data_kind).theta
-        expected: FloatArray = np.maximum(self.offset + theta + self.bend * (theta / self.sd) ** 2, 0.0)
-        return expected
+    def asimov_counts(self, data_kind: DataKind) -> FloatArray:
+        """Expected counts of the background-only fit to the data: b + θ̂(0) for SLv1 [events]; nan if it failed."""
+        pulls = self.background_fit(data_kind).pulls
+        counts: FloatArray = np.maximum(self.offset + (self.sd + self.bend * pulls) * pulls, 0.0)
+        return counts
 
 
 class CovarianceLikelihood:
@@ -478,19 +501,25 @@ class CovarianceLikelihood:
     Args:
         model: background model of the analysis.
         signal: expected signal at μ = 1 [events], shape (num_bins,).
-        data_kind: observed, a priori, or a posteriori (data := background-only fit, for limits).
+        data_kind: observed, a priori (data := expected background), or a posteriori (data := background-only fit).
+        counts: any other event counts instead, shape (num_bins,), e.g. pseudo-data.
     """
 
-    def __init__(self, model: CovarianceModel, signal: ArrayLike, data_kind: DataKind = DataKind.OBSERVED) -> None:
+    def __init__(
+        self,
+        model: CovarianceModel,
+        signal: ArrayLike,
+        data_kind: DataKind = DataKind.OBSERVED,
+        counts: FloatArray | None = None,
+    ) -> None:
         self.model = model
         self.signal = np.ascontiguousarray(signal, dtype=np.float64)
         self.data_kind = data_kind
-        if data_kind is DataKind.APOSTERIORI:
-            self._data = model.asimov_data(DataKind.OBSERVED)
-            self._at_zero = model.fit(0.0, self.signal, self._data, model.background_fit(DataKind.OBSERVED).theta)
-        else:
-            self._data = model.data(data_kind)
-            self._at_zero = model.background_fit(data_kind)
+        self._data = model.data(data_kind)
+        self._at_zero = model.background_fit(data_kind)
+        if counts is not None:
+            self._data = model.prepare(counts)
+            self._at_zero = model.fit(0.0, self.signal, self._data, self._at_zero.pulls)
         self._last: tuple[float, CovarianceFit] | None = None
 
     @property
@@ -506,8 +535,14 @@ class CovarianceLikelihood:
     def fit(self, mu: float) -> CovarianceFit:
         """Profiled likelihood at μ; always started from the background-only fit."""
         if self._last is None or self._last[0] != mu:
-            self._last = (mu, self.model.fit(mu, self.signal, self._data, self._at_zero.theta))
+            self._last = (mu, self.model.fit(mu, self.signal, self._data, self._at_zero.pulls))
         return self._last[1]
+
+    def asimov(self) -> CovarianceLikelihood:
+        """The same signal with the background-only fit to this likelihood's data as data, nuisances centred at 0."""
+        pulls = self._at_zero.pulls
+        counts = np.maximum(self.model.offset + (self.model.sd + self.model.bend * pulls) * pulls, 0.0)
+        return CovarianceLikelihood(self.model, self.signal, self.data_kind, counts)
 
     def nll(self, mu: float) -> float:
         """-ln L(μ) with all constants; nan if the fit failed."""

@@ -14,7 +14,7 @@ Both are concave in μ: the logarithm of the joint density is concave in (μ, θ
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -162,7 +162,7 @@ class SingleRegionLikelihood:
         background: expected background [events].
         background_error: its uncertainty [events].
         signal: expected signal at μ = 1 [events].
-        data_kind: observed data, or data := background (a priori).
+        data_kind: which data enter, see `data`.
         conventions: default or smodels.
     """
 
@@ -175,8 +175,19 @@ class SingleRegionLikelihood:
 
     @property
     def data(self) -> float:
-        """Event count that enters the likelihood."""
-        return self.observed if self.data_kind is DataKind.OBSERVED else self.background
+        """Event count that enters the likelihood: observed, b (a priori), or b + θ̂(0) (a posteriori)."""
+        if self.data_kind is DataKind.OBSERVED:
+            return self.observed
+        return self.background if self.data_kind is DataKind.APRIORI else self.asimov_count(self.observed)
+
+    def asimov_count(self, observed: float) -> float:
+        """Expected events of the background-only fit to an event count."""
+        *_, theta = _profile_one(0.0, observed, self.background, self.background_error, 0.0, self._is_smodels)
+        return max(0.0, self.background + float(theta))
+
+    def asimov(self) -> SingleRegionLikelihood:
+        """The same signal with the background-only fit to this likelihood's data as data, nuisance centred at 0."""
+        return replace(self, observed=self.asimov_count(self.data), data_kind=DataKind.OBSERVED)
 
     @property
     def is_concave(self) -> bool:
