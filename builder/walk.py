@@ -120,14 +120,14 @@ def start_walk(
             multipliers, so that moves can change them.
 
     Returns:
-        The state, multipliers scaled to mu_hat = 1 where the model has a score. A start without one, or vetoed by a critic,
-        has K = -inf: the walk leaves it for the first model with a score.
+        The state, multipliers scaled to mu_hat = 1 where the model has a score. A start without one, vetoed by a
+        critic, or not scalable below the cap has K = -inf: the walk leaves it for the first admissible model.
     """
     first = draw_start(step_rng(seed, walk_number, 0), settings) if protomodel is None else _with_multipliers(protomodel)
     scaled = rescale(first, evaluate(first), evaluate, settings)
     evaluation: Evaluation = scaled.evaluation
     log.info("walk=%d step=0 particles=%s outcome=%s k=%s", walk_number, list(first.masses), evaluation.outcome, evaluation.k)
-    return WalkState(scaled.protomodel, evaluation, 0, scaled.protomodel, evaluation)
+    return WalkState(scaled.protomodel, evaluation, 0, scaled.protomodel, evaluation, scaled.is_converged)
 
 
 def _with_multipliers(protomodel: ProtoModel) -> ProtoModel:

@@ -41,6 +41,7 @@ class WalkState:
         step: number of steps done.
         best_protomodel: the model with the largest K the walk has accepted.
         best_evaluation: its score and verdict.
+        is_scaled: False for a start that no allowed multipliers bring to mu_hat = 1; it has no K the walk could defend.
     """
 
     protomodel: ProtoModel
@@ -48,16 +49,17 @@ class WalkState:
     step: int
     best_protomodel: ProtoModel
     best_evaluation: Evaluation
+    is_scaled: bool = True
 
     @property
     def k(self) -> float:
-        """Return K of the current model, -inf where it has no score or a critic vetoed it."""
-        return admissible_k(self.evaluation)
+        """Return K of the current model, -inf where it has no score, a critic vetoed it, or it could not be scaled."""
+        return admissible_k(self.evaluation) if self.is_scaled else -math.inf
 
     @property
     def best_k(self) -> float:
         """Return K of the best model, -inf as long as there is none with a score and without a veto."""
-        return admissible_k(self.best_evaluation)
+        return admissible_k(self.best_evaluation) if self.is_scaled else -math.inf
 
     def to_json(self) -> dict[str, Any]:
         """Return the state as a JSON object, floats exact; the best model is left out where it is the current one."""
@@ -65,6 +67,7 @@ class WalkState:
         return {
             "format": STATE_FORMAT,
             "step": self.step,
+            "is_scaled": self.is_scaled,
             "protomodel": self.protomodel.to_json(),
             "evaluation": evaluation_to_json(self.evaluation),
             "best_protomodel": None if is_best else self.best_protomodel.to_json(),
@@ -81,7 +84,7 @@ class WalkState:
         if not isinstance(document, Mapping) or document.get("format") != STATE_FORMAT:
             raise ModelFormatError(f"Walk state: this release reads format {STATE_FORMAT}.")
         try:
-            step = int(document["step"])
+            step, is_scaled = int(document["step"]), bool(document["is_scaled"])
             protomodel = ProtoModel.from_json(document["protomodel"])
             evaluation = evaluation_from_json(document["evaluation"])
             best_protomodel, best_evaluation = protomodel, evaluation
@@ -90,4 +93,4 @@ class WalkState:
                 best_evaluation = evaluation_from_json(document["best_evaluation"])
         except (KeyError, TypeError, ValueError) as error:
             raise ModelFormatError(f"Walk state: {type(error).__name__} {error}.") from error
-        return cls(protomodel, evaluation, step, best_protomodel, best_evaluation)
+        return cls(protomodel, evaluation, step, best_protomodel, best_evaluation, is_scaled)

@@ -214,3 +214,13 @@ def test_run_steps_counts_from_the_state() -> None:
     start = start_walk(1, 0, always(scored()), SETTINGS)
     steps = [state.step for state, _ in run_steps(start, 5, seed=1, walk_number=0, kernel=kernel)]
     assert steps == [1, 2, 3, 4, 5]
+
+
+def test_a_start_beyond_the_cap_has_no_k_to_defend() -> None:
+    evaluate = kappa_target(500.0, cap_k=9.0)
+    state = start_walk(1, 0, evaluate, SETTINGS, stop_model())
+    assert (state.k, state.best_k) == (-math.inf, -math.inf)
+    assert WalkState.from_json(state.to_json()).k == -math.inf
+    later, info = build_kernel(always(scored(k=-3.0)), SETTINGS)(step_rng(1, 0, 1), state)
+    assert info.is_accepted
+    assert (later.k, later.best_k) == (-3.0, -3.0)
