@@ -1,0 +1,316 @@
+"""`protomodels results …`: bring the published LHC results in, look at them, make the embedded excerpt."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from database.results.fetch import Progress as FetchProgress
+    from database.results.importer import Progress as ImportProgress
+    from database.results.store import ResultsStore
+
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+OutputOption = Annotated[
+    Path | None,
+    typer.Option("--output", help="directory of the compiled store [default: $PROTOMODELS_STORE, else the cache]", show_default=False),
+]
+WorkersOption = Annotated[int, typer.Option("--num-workers", min=1, help="processes that parse and triangulate")]
+STAT_MODELS = {"none": "–", "sl_v1": "simplified (covariance)", "sl_v2": "simplified (covariance, skewed)", "pyhf": "full (HistFactory)"}
+KINDS = {"upperLimit": "limits", "efficiencyMap": "efficiencies"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    group = typer.Typer(no_args_is_help=True, help="Published LHC results: fetch, import, look at them.")
+    group.command("import")(import_results)
+    group.command("info")(info)
+    group.command("fetch")(fetch)
+    group.command("fit-excerpt")(fit_excerpt)
+    app.add_typer(group, name="results")
+
+
+def import_results(
+    path: Annotated[Path, typer.Argument(help="SModelS text database: folder or archive", show_default=False)],
+    output: OutputOption = None,
+    num_workers: WorkersOption = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Compile the text database at PATH into the store that all other commands use."""
+    summary = _import(path, output, num_workers, is_quiet=as_json)
+    _report_import(summary, as_json)
+
+
+def _import(path: Path, output: Path | None, num_workers: int, is_quiet: bool) -> dict[str, Any]:
+    from database.results.importer import import_text_database
+    from database.results.store import default_store_path
+
+    start = time.perf_counter()
+    with _import_progress(is_quiet) as progress:
+        store = import_text_database(path, output or default_store_path(), num_workers, progress)
+    seconds = time.perf_counter() - start
+    kinds = Counter(record.kind for record in store.results)
+    return {
+        "num_results": len(store.results),
+        "num_limit_results": kinds["upperLimit"],
+        "num_efficiency_results": kinds["efficiencyMap"],
+        "num_datasets": len(store.dataset_ids),
+        "num_maps": len(store.map_txnames),
+        "num_grids": len(store.grid_dim),
+        "text_version": store.text_version,
+        "content_hash": store.content_hash,
+        "store": str(store.path),
+        "size_mb": round(sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()) / 1e6, 1),
+        "seconds": round(seconds, 2),
+    }
+
+
+def _report_import(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+        return
+    typer.echo(
+        f"Imported {summary['num_results']} results ({summary['num_limit_results']} of limits, {summary['num_efficiency_results']} of "
+        f"efficiencies) with {summary['num_datasets']} data sets and {summary['num_maps']} maps on {summary['num_grids']} grids "
+        f"in {summary['seconds']:.1f} s: {summary['store']} ({summary['size_mb']:.0f} MB)"
+    )
+
+
+@contextmanager
+def _import_progress(is_quiet: bool) -> Iterator[ImportProgress | None]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from services.cli.console import build_console
+
+    if is_quiet:
+        yield None
+        return
+    columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, console=build_console(), transient=True) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int, folder: str) -> None:
+            bar.update(task, completed=done, total=total, description=folder)
+
+        yield show
+
+
+def fetch(
+    version: Annotated[str, typer.Option(help="release of the text database")] = "3.0.0",
+    url: Annotated[str | None, typer.Option(help="archive to download [default: the public release]", show_default=False)] = None,
+    sha256: Annotated[str | None, typer.Option(help="checksum the archive must have", show_default=False)] = None,
+    cache: Annotated[Path | None, typer.Option(help="folder for archives [default: the cache]", show_default=False)] = None,
+    and_import: Annotated[bool, typer.Option("--import", help="import it at once")] = False,
+    output: OutputOption = None,
+    num_workers: WorkersOption = 2,
+    as_json: JsonOption = False,
+) -> None:
+    """Download a release of the text database, resuming where an earlier attempt stopped; verify it; keep it in the cache."""
+    from database.results.fetch import fetch_release
+
+    with _download_progress(as_json) as progress:
+        archive = fetch_release(version, url, cache, sha256, progress)
+    size_mb = archive.stat().st_size / 1e6
+    summary: dict[str, Any] = {"version": version, "archive": str(archive), "size_mb": round(size_mb, 1)}
+    if not as_json:
+        typer.echo(f"Release {version} is at {archive} ({size_mb:.1f} MB)")
+    if and_import:
+        imported = _import(archive, output, num_workers, is_quiet=as_json)
+        if not as_json:
+            _report_import(imported, as_json=False)
+        summary["import"] = imported
+    elif not as_json:
+        typer.echo(f"Import it with: protomodels results import {archive}")
+    if as_json:
+        typer.echo(json.dumps(summary, indent=1))
+
+
+@contextmanager
+def _download_progress(is_quiet: bool) -> Iterator[FetchProgress | None]:
+    from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
+
+    from services.cli.console import build_console
+
+    if is_quiet:
+        yield None
+        return
+    with Progress(
+        TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=build_console(), transient=True
+    ) as bar:
+        task = bar.add_task("", total=None)
+
+        def show(done: int, total: int | None) -> None:
+            bar.update(task, completed=done, total=total)
+
+        yield show
+
+
+# ---------------------------------------------------------------------------------------------------------------- info
+
+
+def info(
+    results: Annotated[
+        str | None, typer.Option("--store", "--results", help="compiled store, or 'embedded' [default: the imported store, else embedded]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """List every result: what it holds, how its regions combine, and what of it is not usable yet and why."""
+    from services.cli.stores import open_results
+
+    store = open_results(results)
+    rows = result_rows(store)
+    accounting = Counter(row["status"] for row in rows)
+    if as_json:
+        document = {
+            "store": str(store.path),
+            "source": store.source,
+            "text_version": store.text_version,
+            "content_hash": store.content_hash,
+            "is_approximate": store.is_approximate,
+            "num_results": len(store.results),
+            "num_listed": len(rows),
+            "accounting": dict(accounting),
+            "results": rows,
+        }
+        typer.echo(json.dumps(document, allow_nan=False))
+        return
+    _print_rows(store, rows)
+    parts = ", ".join(f"{accounting[status]} {text}" for status, text in STATUS_TEXTS.items() if accounting[status])
+    typer.echo(f"{len(rows)} of {len(store.results)} results accounted for: {parts}")
+
+
+STATUS_TEXTS = {"usable": "usable", "partly": "usable in part", "unusable": "not usable yet"}
+
+
+def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
+    """One plain row per result, in the order of the store; field names carry units.
+
+    A result is `usable` if every map can be reached by promptly decaying, pair-produced particles and its statistical
+    model is complete, `unusable` if no map can be reached, else `partly`; `notes` say why.
+    """
+    from inference.score import COVARIANCE_MODELS
+
+    rows = []
+    for record in store.results:
+        datasets = range(record.dataset_start, record.dataset_stop)
+        maps = [m for d in datasets for m in range(int(store.dataset_map_start[d]), int(store.dataset_map_stop[d]))]
+        num_usable = sum(int(store.map_flags[m]) == 0 for m in maps)
+        notes = list(record.notes)
+        if record.stat_model not in {"none", *COVARIANCE_MODELS}:
+            notes.append("the full likelihood is not evaluated yet; the analysis enters through single signal regions")
+        has_model = record.stat_model in COVARIANCE_MODELS or (record.stat_model == "none" and not record.stat_payload.missing_files)
+        status = "unusable" if num_usable == 0 else "usable" if num_usable == len(maps) and has_model else "partly"
+        rows.append(
+            {
+                "analysis_id": record.analysis_id,
+                "folder": record.folder,
+                "experiment": record.experiment,
+                "sqrts_tev": record.sqrts_tev,
+                "lumi_ifb": record.lumi_ifb,
+                "kind": record.kind,
+                "num_regions": record.num_datasets if record.kind == "efficiencyMap" else 0,
+                "num_maps": len(maps),
+                "num_usable_maps": num_usable,
+                "num_expected_limit_maps": sum(int(store.map_grid_exp[m]) >= 0 for m in maps),
+                "txnames": sorted({store.map_txnames[m] for m in maps}),
+                "stat_model": record.stat_model,
+                "lifetime": record.lifetime,
+                "status": status,
+                "notes": notes,
+                "is_approximate": record.is_approximate,
+                "fit_error": None if math.isnan(record.fit_error) else record.fit_error,
+                "url": record.url,
+                "arxiv": record.arxiv,
+            }
+        )
+    return rows
+
+
+def _print_rows(store: ResultsStore, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    from services.cli.console import build_console
+
+    console = build_console()
+    label = " — approximate: for demonstration and tests" if store.is_approximate else ""
+    table = Table(title=f"Published results {store.text_version}{label} ({store.path})", title_justify="left")
+    for name in ("analysis", "√s [TeV]", "L [1/fb]", "kind", "regions", "topologies", "statistical model", "not usable yet, and why"):
+        table.add_column(name, justify="right" if name in ("√s [TeV]", "L [1/fb]", "regions", "topologies") else "left", overflow="fold")
+    for row in rows:
+        kind = KINDS[row["kind"]]
+        if row["kind"] == "upperLimit" and row["num_expected_limit_maps"]:
+            kind = "limits (obs, exp)" if row["num_expected_limit_maps"] == row["num_maps"] else "limits (some exp)"
+        table.add_row(
+            row["analysis_id"],
+            f"{row['sqrts_tev']}",
+            f"{row['lumi_ifb']:g}",
+            kind,
+            str(row["num_regions"]) if row["num_regions"] else "–",
+            str(len(row["txnames"])),
+            STAT_MODELS[row["stat_model"]],
+            "; ".join(row["notes"]) or "–",
+        )
+    console.print(table)
+
+
+# ------------------------------------------------------------------------------------------------------------- excerpt
+
+
+def fit_excerpt(
+    output: Annotated[Path, typer.Argument(help="folder of the text files to write; replaced if it exists", show_default=False)],
+    results: Annotated[str | None, typer.Option("--store", help="compiled full store [default: the imported one]")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Fit the embedded excerpt to a full store and write it as text: published facts plus low-order fits of the maps."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the fits are small; threads would only wait for each other
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    from database.errors import StoreError
+    from database.results.embedded.fit import write_excerpt
+    from database.results.store import default_store_path, is_store, open_store
+
+    if output.exists() and not (output.is_dir() and ((output / "version").is_file() or not any(output.iterdir()))):
+        raise StoreError(f"{output} exists and is not an excerpt; choose another folder.")
+    if results is None and not is_store(default_store_path()):
+        raise StoreError("The excerpt is fitted to a full results store; import one with 'protomodels results import PATH'.")
+    start = time.perf_counter()
+    written = write_excerpt(open_store(results or default_store_path()), output)
+    kept = [item for item in written if item.is_kept]
+    summary = {
+        "num_results": len({item.folder for item in kept}),
+        "num_maps": len(kept),
+        "num_left_out": len(written) - len(kept),
+        "median_error": round(sorted(item.error.median for item in kept)[len(kept) // 2], 4),
+        "output": str(output),
+        "seconds": round(time.perf_counter() - start, 2),
+    }
+    if as_json:
+        rows = [
+            {
+                "folder": item.folder,
+                "dataset": item.dataset,
+                "txname": item.txname,
+                "is_kept": item.is_kept,
+                "error_median": item.error.median,
+                "error_max": item.error.largest,
+                "num_points": item.error.num_points,
+            }
+            for item in written
+        ]
+        typer.echo(json.dumps({**summary, "maps": rows}))
+        return
+    for item in written:
+        if not item.is_kept:
+            typer.echo(f"left out: {item.folder} {item.dataset} {item.txname}, the fit is off by {item.error.median:.0%} (median)")
+    typer.echo(
+        f"Fitted {summary['num_maps']} maps of {summary['num_results']} results in {summary['seconds']:.1f} s; typical error "
+        f"{summary['median_error']:.1%}; written to {output}"
+    )
