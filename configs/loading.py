@@ -24,7 +24,7 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+            key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: '{key_node.value}' is not a key; keys are words")
             if key in seen:
@@ -51,7 +51,7 @@ def read_yaml(text: str, source: str) -> dict[str, Any]:
         ConfigError: not YAML, not a mapping, a key twice, or a key that is no word.
     """
     try:
-        data = yaml.load(text, _Loader)  # noqa: S506  the loader derives from SafeLoader
+        data = yaml.load(text, _Loader)
     except yaml.MarkedYAMLError as error:
         line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
         raise ConfigError(f"{source}{line} is not valid YAML: {error.problem or error.context}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from builder.evaluate import EvaluationSettings
-from builder.moves.settings import WalkSettings
+from builder.walk import WalkSettings
 from configs.loading import parse_settings, read_config_file, set_key
 
 EMBEDDED = "embedded"
@@ -86,7 +87,7 @@ def restore_config(stored: Mapping[str, Any], overrides: Mapping[str, Any] | Non
     Raises:
         ConfigError: this release does not know a stored key, or an override is ill-typed.
     """
-    data: dict[str, Any] = {section: dict(content) for section, content in stored.items()}
+    data: dict[str, Any] = copy.deepcopy(dict(stored))
     for key, value in (overrides or {}).items():
         if value is not None:
             set_key(data, key, value)

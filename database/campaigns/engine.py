@@ -19,7 +19,7 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError, OperationalError
+from sqlalchemy.exc import ArgumentError, DatabaseError, NoSuchModuleError
 
 from database.errors import CampaignError
 
@@ -188,7 +188,6 @@ def is_schema_current(connection: Connection) -> bool:
 
 
 def connection_error(url: str, error: DatabaseError) -> CampaignError:
-    """The user's sentence for a database that cannot be opened."""
+    """The user's sentence for a database that cannot be opened, read or written."""
     reason = str(error.orig).strip().splitlines()[0] if error.orig else str(error)
-    verb = "opened" if isinstance(error, OperationalError) else "read"
-    return CampaignError(f"the campaign database {describe_database(url)} cannot be {verb}: {reason}")
+    return CampaignError(f"the campaign database {describe_database(url)} cannot be used: {reason}")

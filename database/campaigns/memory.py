@@ -184,7 +184,10 @@ class MemoryRepository:
         if update.step < walker.step:
             raise CampaignError(f"campaign {campaign_id}: walker {update.walker_number} is at step {walker.step} already")
         check_walker_transition(walker.status, update.status)
-        return WalkerRecord(campaign_id=campaign_id, heartbeat_at=now, **_values(update))
+        values = _values(update)
+        if update.checkpoint is None:
+            values["checkpoint"] = walker.checkpoint
+        return WalkerRecord(campaign_id=campaign_id, heartbeat_at=now, **values)
 
     def _merged_hiscores(self, stored: _Stored, candidates: Sequence[NewHiscore], now: datetime) -> tuple[HiscoreRecord, ...]:
         known = {entry.model_hash: entry for entry in stored.hiscores}

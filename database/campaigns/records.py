@@ -91,7 +91,7 @@ class WalkerUpdate:
         tl: T_L of its present model.
         best_k: largest K of the walk so far.
         steps_per_s: steps per second over the batch [1/s].
-        checkpoint: state from which step `step` + 1 replays.
+        checkpoint: state from which step `step` + 1 replays; None keeps the stored one.
     """
 
     walker_number: int
@@ -101,7 +101,7 @@ class WalkerUpdate:
     tl: float
     best_k: float
     steps_per_s: float
-    checkpoint: JsonDict
+    checkpoint: JsonDict | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -97,15 +97,24 @@ class SqlRepository:
 
     @contextmanager
     def _reading(self) -> Iterator[Session]:
-        with Session(self._engine) as session, session.begin():
+        with self._named_errors(), Session(self._engine) as session, session.begin():
             yield session
 
     @contextmanager
     def _writing(self) -> Iterator[Session]:
         if self.is_read_only:
             raise CampaignError(f"the campaign database {describe_database(self.url)} was opened for reading only")
-        with Session(self._writing_engine) as session, session.begin():
+        with self._named_errors(), Session(self._writing_engine) as session, session.begin():
             yield session
+
+    @contextmanager
+    def _named_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except DatabaseError as error:
+            raise connection_error(self.url, error) from error
 
     @staticmethod
     def _get(session: Session, campaign_id: int, *, for_update: bool = False) -> CampaignRow:
@@ -239,7 +248,8 @@ class SqlRepository:
             raise CampaignError(f"campaign {campaign_id}: walker {new.walker_number} is at step {row.step} already")
         check_walker_transition(WalkerStatus(row.status), new.status)
         for name, value in _columns(new).items():
-            setattr(row, name, value)
+            if name != "checkpoint" or value is not None:
+                setattr(row, name, value)
         row.heartbeat_at = NOW
 
     @staticmethod

@@ -53,7 +53,7 @@ WALKER_TRANSITIONS: Mapping[WalkerStatus, frozenset[WalkerStatus]] = MappingProx
         WalkerStatus.WAITING: frozenset({WalkerStatus.RUNNING, WalkerStatus.FINISHED, WalkerStatus.FAILED}),
         WalkerStatus.RUNNING: frozenset({WalkerStatus.WAITING, WalkerStatus.FINISHED, WalkerStatus.FAILED}),
         WalkerStatus.FINISHED: frozenset({WalkerStatus.WAITING}),  # the campaign was extended
-        WalkerStatus.FAILED: frozenset({WalkerStatus.WAITING, WalkerStatus.RUNNING}),
+        WalkerStatus.FAILED: frozenset({WalkerStatus.WAITING, WalkerStatus.RUNNING, WalkerStatus.FINISHED}),
     }
 )
 

@@ -186,6 +186,17 @@ def test_batch_is_visible_as_a_whole(repository: CampaignRepository) -> None:
     assert repository.count_failures(campaign_id) == {"CMS-SUS-19-006": 1}
 
 
+def test_update_without_checkpoint_keeps_the_stored_one(repository: CampaignRepository) -> None:
+    campaign_id = started(repository)
+    repository.record_batch(campaign_id, walkers=[update(0, 2)])
+    repository.record_batch(
+        campaign_id, walkers=[update(0, 2, status=WalkerStatus.WAITING, checkpoint=None), update(1, 0, checkpoint=None)]
+    )
+    first, second, _ = repository.list_walkers(campaign_id)
+    assert (first.status, first.checkpoint) == (WalkerStatus.WAITING, {"step": 2})
+    assert second.checkpoint is None
+
+
 @pytest.mark.parametrize(
     "bad",
     [

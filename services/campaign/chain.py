@@ -1,0 +1,123 @@
+"""One walker's chain on real results: binds `builder.walk` to a results store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from builder.evaluation import Evaluation
+from builder.protomodel import ProtoModel
+from builder.walk import Decision, EvaluateFn, StepInfo, WalkSettings, WalkState, build_kernel, start_walk, step_rng
+from database.campaigns.records import JsonDict, NewHiscore, NewProgress
+from services.campaign.batches import TeleportTarget
+from services.campaign.hiscores import describe_hiscore
+from services.campaign.worker import Chain, ChainStep
+
+log = logging.getLogger(__name__)
+
+
+class WalkChain:
+    """`Chain` of protomodels.
+
+    Args:
+        seed: the campaign's seed.
+        evaluate: scores a model; deterministic.
+        settings: moves and acceptance.
+    """
+
+    def __init__(self, seed: int, evaluate: EvaluateFn, settings: WalkSettings) -> None:
+        self._seed = seed
+        self._settings = settings
+        self._evaluate = evaluate
+        self._targets: tuple[tuple[ProtoModel, float], ...] = ()
+        self._kernel = build_kernel(evaluate, settings, lambda: self._targets)
+        self._walker_number = -1
+        self._state: WalkState | None = None
+
+    @property
+    def _now(self) -> WalkState:
+        if self._state is None:
+            raise RuntimeError("the chain was neither started nor restored")
+        return self._state
+
+    @property
+    def step(self) -> int:
+        """See `Chain`."""
+        return self._now.step
+
+    def start(self, walker_number: int) -> ChainStep:
+        """See `Chain`."""
+        self._walker_number = walker_number
+        state = self._state = start_walk(self._seed, walker_number, self._evaluate, self._settings)
+        candidates = (self._candidate(state.protomodel, state.evaluation),) if state.k > float("-inf") else ()
+        return ChainStep(self._progress(state, True, _outcome(state.evaluation)), None, candidates, dict(state.evaluation.failures))
+
+    def restore(self, walker_number: int, checkpoint: JsonDict, targets: tuple[TeleportTarget, ...]) -> None:
+        """See `Chain`."""
+        self._walker_number = walker_number
+        self._state = WalkState.from_json(checkpoint)
+        self._targets = tuple((ProtoModel.from_json(target.protomodel), target.k) for target in targets)
+
+    def advance(self) -> ChainStep:
+        """See `Chain`."""
+        rng = step_rng(self._seed, self._walker_number, self._now.step + 1)
+        state, info = self._kernel(rng, self._now)
+        self._state = state
+        outcome = "excluded" if info.is_excluded else info.outcome.value
+        candidates = (self._candidate(*info.hiscore_candidate),) if info.hiscore_candidate is not None else ()
+        progress = self._progress(state, info.is_accepted, outcome, info.moves)
+        return ChainStep(progress, _verdict(info), candidates, dict(info.failures))
+
+    def checkpoint(self) -> JsonDict:
+        """See `Chain`."""
+        return self._now.to_json()
+
+    def _progress(self, state: WalkState, is_accepted: bool, outcome: str, moves: tuple[str, ...] = ()) -> NewProgress:
+        return NewProgress(
+            walker_number=self._walker_number,
+            step=state.step,
+            k=state.k,
+            tl=state.evaluation.tl,
+            best_k=state.k,
+            num_particles=state.protomodel.num_particles,
+            is_accepted=is_accepted,
+            outcome=outcome,
+            moves=moves,
+        )
+
+    def _candidate(self, protomodel: ProtoModel, evaluation: Evaluation) -> NewHiscore:
+        return describe_hiscore(self._walker_number, self._now.step, protomodel, evaluation)
+
+
+def _outcome(evaluation: Evaluation) -> str:
+    return "excluded" if evaluation.verdict.is_excluded else evaluation.outcome.value
+
+
+def _verdict(info: StepInfo) -> str:
+    """What became of a proposal: how the step ended, and for models without a score why they have none."""
+    return info.outcome.value if info.decision is Decision.NO_SCORE else info.decision.value
+
+
+def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
+    """`ChainFactory` of real campaigns.
+
+    Args:
+        seed: the campaign's seed.
+        arguments: "store_path", and the sections "results", "evaluation" and "walk" of the resolved configuration.
+
+    Raises:
+        StoreError: the store cannot be opened on this machine.
+        ConfigError: a section does not fit this release.
+    """
+    from builder.evaluate import EvaluationSettings, Evaluator
+    from configs.loading import parse_settings
+    from configs.schema import ResultsSettings
+    from database.results.store import open_store
+    from services.campaign.selection import select_results
+
+    store = open_store(Path(arguments["store_path"]))
+    selected = select_results(store, parse_settings(ResultsSettings, arguments["results"]))
+    evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]))
+    return WalkChain(seed, evaluator.evaluate, parse_settings(WalkSettings, arguments["walk"]))
