@@ -5,8 +5,6 @@ Runs in worker processes; what it returns is plain data. Whatever is not usable 
 
 from __future__ import annotations
 
-import json
-from collections import Counter, defaultdict
 from enum import IntFlag
 from pathlib import Path
 from typing import NamedTuple
@@ -16,11 +14,12 @@ import numpy as np
 from database.errors import ResultsFormatError
 from database.results.constraints import INCLUSIVE_NODE, Constraint, ConstraintError, Template, parse_constraint
 from database.results.grid_text import Axis, GridText, transform_width
-from database.results.literals import LiteralError, Quantity, Value, as_number
+from database.results.literals import Quantity, Value, as_number
 from database.results.maps import FloatArray, Grid, GridError, build_grid, points_digest
 from database.results.particle_labels import PARTICLE_LABELS, STABLE_CHARGED_LABELS
-from database.results.records import Kind, RegionRecord, ResultRecord, StatModel, StatPayload, WorkspaceRecord
-from database.results.smodels_text import TextFile, TextMap, TextResult, read_result
+from database.results.records import Kind, ResultRecord, StatModel, StatPayload
+from database.results.smodels_text import TextMap, TextResult, read_result
+from database.results.statistical_models import Notes, read_stat_model
 
 DataMap = tuple[tuple[int, str], ...]
 MASS, WIDTH = "mass", "totalwidth"
@@ -104,24 +103,6 @@ class CompiledResult(NamedTuple):
 DATASET_NUMBERS = ("observedN", "expectedBG", "bgError", "thirdMoment", "upperLimit", "expectedUpperLimit")
 
 
-class _Notes:
-    """Notes of a result: one line per reason, with the txnames it concerns."""
-
-    def __init__(self, start: tuple[str, ...]) -> None:
-        self._plain = list(start)
-        self._reasons: defaultdict[str, Counter[str]] = defaultdict(Counter)
-
-    def add(self, text: str) -> None:
-        self._plain.append(text)
-
-    def add_map(self, reason: str, txname: str) -> None:
-        self._reasons[reason][txname] += 1
-
-    def texts(self) -> tuple[str, ...]:
-        grouped = [f"{reason}: {', '.join(sorted(names))} ({names.total()} maps)" for reason, names in self._reasons.items()]
-        return (*dict.fromkeys(self._plain), *sorted(grouped))
-
-
 def compile_result(folder: Path, root: Path) -> CompiledResult:
     """Returns one result of the text database, read and triangulated.
 
@@ -129,8 +110,8 @@ def compile_result(folder: Path, root: Path) -> CompiledResult:
         ResultsFormatError: a file cannot be read; names file and line.
     """
     text = read_result(folder, root)
-    notes = _Notes(text.notes)
-    stat_model, payload, covariance = _stat_model(text, root, notes)
+    notes = Notes(text.notes)
+    stat_model, payload, covariance = read_stat_model(text, root, notes)
     grids: dict[str, Grid] = {}
     failures: dict[str, str] = {}
     maps: list[CompiledMap] = []
@@ -138,9 +119,7 @@ def compile_result(folder: Path, root: Path) -> CompiledResult:
     numbers: list[list[float]] = []
     for dataset in text.datasets:
         compiled = [
-            result
-            for text_map in dataset.maps
-            if (result := _compile_map(text_map, len(dataset_ids), grids, failures, notes)) is not None
+            result for text_map in dataset.maps if (result := _compile_map(text_map, len(dataset_ids), grids, failures, notes)) is not None
         ]
         if not compiled and stat_model == "none":
             notes.add(f"data set {dataset.dataset_id or dataset.folder.name} has no usable map and is left out")
@@ -170,9 +149,7 @@ def compile_result(folder: Path, root: Path) -> CompiledResult:
 # ----------------------------------------------------------------------------------------------------------- maps
 
 
-def _compile_map(
-    text_map: TextMap, dataset: int, grids: dict[str, Grid], failures: dict[str, str], notes: _Notes
-) -> CompiledMap | None:
+def _compile_map(text_map: TextMap, dataset: int, grids: dict[str, Grid], failures: dict[str, str], notes: Notes) -> CompiledMap | None:
     if not text_map.is_validated:
         notes.add_map("not validated by the publishers", text_map.txname)
         return None
@@ -274,110 +251,25 @@ def _ends_in_sm(template: Template) -> bool:
         return label == INCLUSIVE_NODE or (label in PARTICLE_LABELS and not PARTICLE_LABELS[label].is_sm)
 
     return any(
-        node.daughters and node.number and not any(is_bsm(template.nodes[index].label) for index in node.daughters) for node in template.nodes
+        node.daughters and node.number and not any(is_bsm(template.nodes[index].label) for index in node.daughters)
+        for node in template.nodes
     )
-
-
-# ----------------------------------------------------------------------------------------------- statistical model
-
-
-def _stat_model(text: TextResult, root: Path, notes: _Notes) -> tuple[StatModel, StatPayload, FloatArray | None]:
-    file = TextFile(text.folder / "globalInfo.txt", root)
-    info = text.info
-    if "covariance" in info:
-        covariance = _covariance(file, text)
-        moments = [dataset.numbers.get("thirdMoment") for dataset in text.datasets]
-        is_skewed = all(moment is not None for moment in moments) and any(abs(moment or 0.0) > 1e-20 for moment in moments)
-        return "sl_v2" if is_skewed else "sl_v1", StatPayload(covariance_size=len(covariance)), covariance
-    if "jsonFiles" not in info:
-        return "none", StatPayload(), None
-    missing: list[str] = []
-    workspaces = _workspaces(file, text, root, "jsonFiles", missing)
-    for name in missing:
-        notes.add(f"the workspace {name} is missing or broken: the statistical model of its regions is not usable")
-    full = _workspaces(file, text, root, "jsonFiles_FullLikelihood", missing_full := [])
-    for name in missing_full:
-        notes.add(f"the full workspace {name} is missing or broken; the simplified one is used")
-    uncertainty = info.get("signalUncertainty")
-    payload = StatPayload(
-        workspaces=workspaces,
-        full_workspaces=full,
-        missing_files=(*missing, *missing_full),
-        includes_crs=info.get("includeCRs") is True,
-        signal_uncertainty=float(uncertainty) if isinstance(uncertainty, int | float) else None,
-    )
-    return "pyhf" if workspaces else "none", payload, None
-
-
-def _covariance(file: TextFile, text: TextResult) -> FloatArray:
-    line = text.info_lines["covariance"]
-    rows = text.info["covariance"]
-    size = len(text.datasets)
-    try:
-        if not isinstance(rows, list):
-            raise LiteralError("it is not a list of rows")
-        covariance = np.array([[as_number(entry) for entry in row] for row in rows if isinstance(row, list)], dtype=np.float64)
-    except (LiteralError, ValueError) as error:
-        raise file.error(line, f"cannot read 'covariance': {error}") from None
-    if covariance.shape != (size, size):
-        shape = "×".join(map(str, covariance.shape))
-        raise file.error(line, f"'covariance' is {shape}, but there are {size} data sets")
-    if not np.all(np.isfinite(covariance)):
-        raise file.error(line, "'covariance' is not finite")
-    return covariance
-
-
-def _workspaces(file: TextFile, text: TextResult, root: Path, tag: str, missing: list[str]) -> tuple[WorkspaceRecord, ...]:
-    """Workspaces of a tag in their published order; names of absent or broken ones go to `missing`."""
-    if tag not in text.info:
-        return ()
-    line, declared = text.info_lines[tag], text.info[tag]
-    if not isinstance(declared, dict):
-        raise file.error(line, f"{tag!r} must map file names to lists of regions")
-    records: list[WorkspaceRecord] = []
-    for name, regions in declared.items():
-        if not isinstance(name, str) or not isinstance(regions, list):
-            raise file.error(line, f"{tag!r} must map file names to lists of regions")
-        canonical = tuple(_region(file, line, tag, region) for region in regions)
-        path = text.folder / name
-        if not path.resolve().is_relative_to(text.folder.resolve()) or not _is_workspace(path):
-            missing.append(name)
-            continue
-        relative = (text.folder.relative_to(root) / name).as_posix()
-        records.append(WorkspaceRecord(name, f"workspaces/{relative}", canonical))
-    return tuple(records)
-
-
-def _region(file: TextFile, line: int, tag: str, region: Value) -> RegionRecord:
-    if isinstance(region, str):
-        return RegionRecord(region, None, "SR")
-    if isinstance(region, dict):
-        smodels, pyhf, kind = region.get("smodels"), region.get("pyhf"), region.get("type", "SR")
-        if (smodels is None or isinstance(smodels, str)) and (pyhf is None or isinstance(pyhf, str)) and kind in ("SR", "CR", "VR"):
-            return RegionRecord(smodels, pyhf, str(kind))
-    raise file.error(line, f"{tag!r} has a region that is neither a name nor {{'smodels', 'pyhf', 'type'}}")
-
-
-def _is_workspace(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and "channels" in content and "observations" in content
 
 
 # ---------------------------------------------------------------------------------------------------------- record
 
 
 def _record(
-    text: TextResult, root: Path, kind: Kind, num_datasets: int, stat_model: StatModel, payload: StatPayload, notes: _Notes
+    text: TextResult, root: Path, kind: Kind, num_datasets: int, stat_model: StatModel, payload: StatPayload, notes: Notes
 ) -> ResultRecord:
     info = text.info
     analysis_id = _text(info.get("id"))
     folder = text.folder.relative_to(root).as_posix()
     experiment = next((name for name in ("ATLAS", "CMS") if analysis_id.startswith(name)), "")
     if not experiment:
-        raise ResultsFormatError(f"{folder}/globalInfo.txt, line {text.info_lines['id']}: {analysis_id!r} belongs to neither ATLAS nor CMS.")
+        raise ResultsFormatError(
+            f"{folder}/globalInfo.txt, line {text.info_lines['id']}: {analysis_id!r} belongs to neither ATLAS nor CMS."
+        )
     lifetime = _text(info.get("type"))
     return ResultRecord(
         index=0,

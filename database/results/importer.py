@@ -1,18 +1,15 @@
 """From the text database to the compiled store: parse and triangulate in parallel, assemble, write.
 
-Every result is read and triangulated in a worker process with one linear-algebra thread, so that the floats do not
-depend on the machine's number of cores. Identical grids are stored once; every map is a column of its grid.
+Every result is read and triangulated in a worker process with pinned linear algebra (see `worker`). Identical grids
+are stored once; every map is a column of its grid.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
@@ -26,15 +23,12 @@ from database.results.compiler import CompiledResult, compile_result
 from database.results.maps import MAX_FULL, FloatArray, Grid
 from database.results.smodels_text import find_results, read_version
 from database.results.store import STORE_FORMAT, ResultsStore, cache_path, is_store, open_store, write_store
+from database.results.worker import compile_in_workers, linear_algebra_kernel
 
 T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
 """Called with (results done, results in all, folder just done)."""
-
-SMALL_DATABASE_BYTES: Final = 2_000_000
-"""Texts below this size are compiled in the calling process: starting workers would take longer."""
-_THREAD_VARIABLES: Final = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def import_text_database(
@@ -50,7 +44,8 @@ def import_text_database(
     Args:
         path: unpacked folder, or a .tar.xz, .tar.gz, .tar.bz2, .tar or .zip archive of it.
         target: directory of the store; an older store there is replaced at the very end.
-        num_workers: processes that parse and triangulate.
+        num_workers: processes that parse and triangulate; 0 works in this process, with whatever linear algebra
+            it has loaded.
         progress: called after each result.
         is_existing_kept: whether a store that appeared at the target meanwhile wins.
 
@@ -67,7 +62,8 @@ def import_text_database(
         folders = find_results(root)
         compiled = _compile_all(folders, root, num_workers, progress)
         arrays, meta, files = _assemble(compiled, root)
-        meta = {**meta, "text_version": version, "source": source.name}
+        kernel = linear_algebra_kernel() if num_workers else "default"
+        meta = {**meta, "text_version": version, "source": source.name, "kernel": kernel}
         write_store(destination, arrays, meta, files, is_existing_kept)
     return open_store(destination)
 
@@ -81,35 +77,13 @@ def _compile_all(folders: Sequence[Path], root: Path, num_workers: int, progress
         if progress is not None:
             progress(len(results), len(folders), result.record.folder)
 
-    if sum(sizes.values()) < SMALL_DATABASE_BYTES:
+    if num_workers == 0:
         for folder in folders:
             done(folder, compile_result(folder, root))
     else:
-        with _single_threaded_children(), ProcessPoolExecutor(max(1, num_workers), multiprocessing.get_context("spawn")) as pool:
-            largest_first = sorted(folders, key=lambda folder: -sizes[folder])
-            futures = {pool.submit(compile_result, folder, root): folder for folder in largest_first}
-            try:
-                for future in as_completed(futures):
-                    done(futures.pop(future), future.result())
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+        for folder, result in compile_in_workers(sorted(folders, key=lambda folder: -sizes[folder]), root, num_workers):
+            done(folder, result)
     return [results[folder] for folder in folders]
-
-
-@contextmanager
-def _single_threaded_children() -> Iterator[None]:
-    """Lets processes that are started inside use one linear-algebra thread each."""
-    before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
-    os.environ.update(dict.fromkeys(_THREAD_VARIABLES, "1"))
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 # -------------------------------------------------------------------------------------------------------- assembly
@@ -161,12 +135,22 @@ def _assemble(compiled: Sequence[CompiledResult], root: Path) -> tuple[dict[str,
         first = len(dataset_ids)
         dataset_ids.extend(result.dataset_ids)
         dataset_result.extend([index] * len(result.dataset_ids))
-        map_counts.extend(np.bincount([m.dataset for m in result.maps], minlength=len(result.dataset_ids)).tolist() if result.dataset_ids else [])
+        map_counts.extend(
+            np.bincount([m.dataset for m in result.maps], minlength=len(result.dataset_ids)).tolist() if result.dataset_ids else []
+        )
         for compiled_map in result.maps:
             map_position = len(txnames)
             grid, column = add_column(compiled_map.digest, compiled_map.values)
             grid_exp, column_exp = add_column(compiled_map.expected_digest, compiled_map.expected_values)
-            entries = (first + compiled_map.dataset, grid, column, grid_exp, column_exp, data_maps.add(compiled_map.data_map), int(compiled_map.flags))
+            entries = (
+                first + compiled_map.dataset,
+                grid,
+                column,
+                grid_exp,
+                column_exp,
+                data_maps.add(compiled_map.data_map),
+                int(compiled_map.flags),
+            )
             for name, entry in zip(maps, entries, strict=True):
                 maps[name].append(entry)
             atoms.extend((map_position, templates.add(text), coefficient) for text, coefficient in compiled_map.atoms)
@@ -257,7 +241,8 @@ def _stack(parts: Iterable[NDArray[Any]], empty_shape: tuple[int, ...], dtype: t
 
 _PUBLISHED_ARRAYS: Final = (
     "observed_n", "expected_bg", "bg_error", "third_moment", "ul_obs_fb", "ul_exp_fb", "dataset_result", "map_dataset", "map_grid",
-    "map_column", "map_grid_exp", "map_column_exp", "map_data_map", "atom_map", "atom_template", "atom_coefficient", "values", "covariances",
+    "map_column", "map_grid_exp", "map_column_exp", "map_data_map", "atom_map", "atom_template", "atom_coefficient", "values",
+    "covariances",
 )  # fmt: skip
 """Arrays that hold what was published; projections and triangulations follow from them up to the last bits."""
 
@@ -296,5 +281,5 @@ def open_embedded_store() -> ResultsStore:
         try:
             return open_store(target)
         except StoreError:
-            return import_text_database(EMBEDDED_TEXT, target)
-    return import_text_database(EMBEDDED_TEXT, target, is_existing_kept=True)
+            return import_text_database(EMBEDDED_TEXT, target, 1)
+    return import_text_database(EMBEDDED_TEXT, target, 1, is_existing_kept=True)

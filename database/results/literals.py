@@ -50,7 +50,7 @@ UNITS: Final[dict[str, Quantity]] = {
 }
 """Unit names the text format knows; 1 pb = 1000 fb, 1 TeV = 1000 GeV."""
 
-Value = None | bool | int | float | str | Quantity | list["Value"] | tuple["Value", ...] | dict["Value", "Value"]  # type: ignore[misc]  # recursive
+Value = None | bool | int | float | str | Quantity | list["Value"] | tuple["Value", ...] | dict["Value", "Value"]
 
 MAX_DEPTH: Final = 60
 """Deepest nesting that is read; published values stay below 10."""
@@ -61,7 +61,7 @@ _ARITHMETIC: Final[dict[type[ast.operator], Callable[[float, float], float]]] = 
     ast.Mult: operator.mul,
     ast.Div: operator.truediv,
 }
-_NAMES: Final[dict[str, None | bool]] = {"None": None, "True": True, "False": False}
+_NAMES: Final[dict[str, bool | None]] = {"None": None, "True": True, "False": False}
 
 
 def parse_literal(text: str) -> Value:
@@ -106,8 +106,7 @@ def _evaluate(node: ast.expr, depth: int) -> Value:
         case ast.Dict(keys=keys, values=values):
             return _evaluate_dict(keys, values, depth, node.col_offset)
         case ast.UnaryOp(op=ast.USub() | ast.UAdd() as sign, operand=operand):
-            value = _as_quantity(_evaluate(operand, depth + 1), node)
-            return _simplify(value._replace(magnitude=-value.magnitude) if isinstance(sign, ast.USub) else value, operand)
+            return _signed(_evaluate(operand, depth + 1), -1 if isinstance(sign, ast.USub) else 1, node)
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
             return _binary(_evaluate(left, depth + 1), op, _evaluate(right, depth + 1), node)
         case ast.Name(id=name):
@@ -135,12 +134,11 @@ def _as_quantity(value: Value, node: ast.expr) -> Quantity:
     raise LiteralError("arithmetic with something that is not a number", node.col_offset)
 
 
-def _simplify(value: Quantity, operand: ast.expr) -> Value:
-    if value.energy or value.cross_section:
-        return value
-    if isinstance(operand, ast.Constant) and isinstance(operand.value, int):
-        return int(value.magnitude)
-    return value.magnitude
+def _signed(value: Value, sign: int, node: ast.expr) -> Value:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return sign * value
+    quantity = _as_quantity(value, node)
+    return quantity._replace(magnitude=sign * quantity.magnitude)
 
 
 def _binary(left_value: Value, op: ast.operator, right_value: Value, node: ast.expr) -> Value:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -44,7 +43,8 @@ class Grid(NamedTuple):
         bucket_shape: cells per dimension, shape (3,), 1 where unused.
         bucket_low: lower corner of the cells, shape (3,).
         bucket_inv_width: cells per unit length, shape (3,), 0 where unused.
-        bucket_start: simplex at, or nearest to, the centre of each cell; first dimension runs slowest.
+        bucket_start: simplex whose centroid is nearest to the centre of each cell (in units of cells); first
+            dimension runs slowest.
     """
 
     delta: FloatArray
@@ -95,10 +95,10 @@ def build_grid(points: FloatArray) -> Grid:
     if dim > MAX_DIM:
         raise GridError(f"the points span {dim} dimensions, at most {MAX_DIM} are supported")
     in_plane = np.ascontiguousarray(projected[:, :dim])
-    simplices, neighbors, locate = _triangulate(in_plane)
+    simplices, neighbors = _triangulate(in_plane)
     padded = np.zeros((num_points, MAX_DIM))
     padded[:, :dim] = in_plane
-    return Grid(delta, np.ascontiguousarray(rotation), dim, padded, simplices, neighbors, *_buckets(in_plane, simplices, locate))
+    return Grid(delta, np.ascontiguousarray(rotation), dim, padded, simplices, neighbors, *_buckets(in_plane, simplices))
 
 
 def _pad(indices: NDArray[np.integer]) -> IntArray:
@@ -107,12 +107,10 @@ def _pad(indices: NDArray[np.integer]) -> IntArray:
     return padded
 
 
-def _triangulate(points: FloatArray) -> tuple[IntArray, IntArray, Callable[[FloatArray], IntArray]]:
-    """Simplices, neighbours, and a function that gives the simplex of each position (−1 outside)."""
+def _triangulate(points: FloatArray) -> tuple[IntArray, IntArray]:
     dim = points.shape[1]
     if dim == 0:
-        empty = np.empty((0, MAX_DIM + 1), np.int32)
-        return empty, empty, lambda positions: np.full(len(positions), -1, np.int32)
+        return np.empty((0, MAX_DIM + 1), np.int32), np.empty((0, MAX_DIM + 1), np.int32)
     if dim == 1:
         return _intervals(points[:, 0])
     try:
@@ -120,25 +118,18 @@ def _triangulate(points: FloatArray) -> tuple[IntArray, IntArray, Callable[[Floa
     except (QhullError, ValueError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown reason"
         raise GridError(f"the points cannot be triangulated ({reason})") from None
-    return _pad(triangulation.simplices), _pad(triangulation.neighbors), triangulation.find_simplex
+    return _pad(triangulation.simplices), _pad(triangulation.neighbors)
 
 
-def _intervals(coordinates: FloatArray) -> tuple[IntArray, IntArray, Callable[[FloatArray], IntArray]]:
+def _intervals(coordinates: FloatArray) -> tuple[IntArray, IntArray]:
     """Intervals between sorted distinct coordinates as one-dimensional simplices (lower, upper vertex)."""
-    distinct, order = np.unique(coordinates, return_index=True)
+    _, order = np.unique(coordinates, return_index=True)
     index = np.arange(len(order) - 1)
     right = np.where(index + 2 < len(order), index + 1, -1)
-
-    def locate(positions: FloatArray) -> IntArray:
-        found = np.searchsorted(distinct, positions[:, 0], side="left") - 1
-        return np.where((found >= 0) & (found < len(index)), found, -1).astype(np.int32)
-
-    return _pad(np.column_stack([order[:-1], order[1:]])), _pad(np.column_stack([right, index - 1])), locate
+    return _pad(np.column_stack([order[:-1], order[1:]])), _pad(np.column_stack([right, index - 1]))
 
 
-def _buckets(
-    points: FloatArray, simplices: IntArray, locate: Callable[[FloatArray], IntArray]
-) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
+def _buckets(points: FloatArray, simplices: IntArray) -> tuple[IntArray, FloatArray, FloatArray, IntArray]:
     """Table of start simplices for the walk to a position: about one cell per point."""
     num_points, dim = points.shape
     shape, low, inv_width = np.ones(MAX_DIM, np.int32), np.zeros(MAX_DIM), np.zeros(MAX_DIM)
@@ -147,11 +138,7 @@ def _buckets(
     low[:dim], extent = points.min(axis=0), np.ptp(points, axis=0)
     shape[:dim] = max(1, math.ceil(num_points ** (1 / dim)))
     inv_width[:dim] = shape[:dim] / extent
-    axes = [low[d] + (np.arange(shape[d]) + 0.5) / inv_width[d] for d in range(dim)]
-    centres = np.stack(np.meshgrid(*axes, indexing="ij"), axis=-1).reshape(-1, dim)
-    start = np.array(locate(centres), dtype=np.int32)
-    is_outside = start < 0
-    if np.any(is_outside):
-        centroids = points[simplices[:, : dim + 1]].mean(axis=1)
-        start[is_outside] = cKDTree(centroids).query(centres[is_outside])[1]
-    return shape, low, inv_width, start
+    cells = np.stack(np.meshgrid(*(np.arange(n) + 0.5 for n in shape[:dim]), indexing="ij"), axis=-1).reshape(-1, dim)
+    centroids = (points[simplices[:, : dim + 1]].mean(axis=1) - low[:dim]) * inv_width[:dim]
+    nearest = np.asarray(cKDTree(centroids).query(cells)[1], dtype=np.int32)
+    return shape, low, inv_width, nearest

@@ -301,18 +301,10 @@ def find_results(root: Path) -> list[Path]:
     Raises:
         ResultsFormatError: no result is there.
     """
-    folders = [
-        Path(folder)
-        for folder, subfolders, files in os.walk(root)
-        if "globalInfo.txt" in files and not _prune(subfolders) and not _is_skipped(Path(folder).relative_to(root))
-    ]
+    folders = [file.parent for file in root.rglob("globalInfo.txt") if not _is_skipped(file.parent.relative_to(root))]
     if not folders:
         raise ResultsFormatError(f"{root.name} holds no results: no globalInfo.txt was found below it.")
     return sorted(folders, key=str)
-
-
-def _prune(subfolders: list[str]) -> bool:
-    return False
 
 
 def _is_skipped(relative: Path) -> bool:
@@ -360,7 +352,7 @@ def read_result(folder: Path, root: Path) -> TextResult:
 
 
 def _dataset_folders(folder: Path) -> list[Path]:
-    found = [Path(path) for path, _, files in os.walk(folder) if "dataInfo.txt" in files]
+    found = [file.parent for file in folder.rglob("dataInfo.txt")]
     return sorted((path for path in found if not _is_skipped(path.relative_to(folder))), key=str)
 
 

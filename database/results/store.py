@@ -76,7 +76,7 @@ class StoreArrays:
         bucket_shape: cells per dimension, shape (G, 3).
         bucket_low: lower corner, shape (G, 3).
         bucket_inv_width: cells per unit length, shape (G, 3).
-        bucket_start: local simplex at or nearest to the centre of each cell, −1 without simplices.
+        bucket_start: local simplex nearest to the centre of each cell, first dimension slowest; −1 without simplices.
         covariances: covariance matrices [events²] one after the other.
     """
 
