@@ -29,6 +29,8 @@ from inference.types import FloatArray, IntArray, PredictionKind, Predictions
 MIN_XSEC_FB = 1e-6
 """Predictions below this effective cross section [fb] are dropped (SModelS 3.0)."""
 MIN_EFFICIENCY = 1e-14
+CONDITION_ROUNDING = 0.005
+"""Violations are compared with their limit to two digits (SModelS 3.0)."""
 
 
 class _Slots(NamedTuple):
@@ -227,18 +229,31 @@ class Predictor:
         entries: list[_Entry] = []
         yields: dict[int, FloatArray] = {}
         num_datasets = len(self.store.dataset_ids)
-        starts = np.flatnonzero(np.r_[True, hits.group[1:] != hits.group[:-1]]) if hits.group.size else np.empty(0, dtype=np.int64)
+        if hits.group.size == 0:
+            return _collect([], {}, topologies)
+        starts = np.flatnonzero(np.r_[True, hits.group[1:] != hits.group[:-1]])
         stops = np.r_[starts[1:], hits.group.size]
-        xsec = np.add.reduceat(hits.weight * self._atom_coefficient[hits.atom], starts) if starts.size else np.empty(0)
+        xsec = np.add.reduceat(hits.weight * self._atom_coefficient[hits.atom], starts)
         for start, stop, total in zip(starts.tolist(), stops.tolist(), xsec.tolist(), strict=True):
             group = int(hits.group[start])
             if group >= num_datasets:
                 entries.extend(self._limit_entries(group - num_datasets, start, stop, topologies, tasks, hits))
             elif total >= MIN_XSEC_FB:
                 entries.append(self._region_entry(group, start, stop, total, topologies, hits, yields))
+        if self.settings.conventions is Conventions.DEFAULT:
+            entries = [entry for entry in entries if self._is_condition_met(entry, yields)]
         entries.extend(self._combined_entries(entries, yields))
         entries.sort(key=lambda entry: (entry.result, entry.kind, entry.dataset, entry.map_ids, -entry.xsec_fb))
         return _collect(entries, yields, topologies)
+
+    def _is_condition_met(self, entry: _Entry, yields: dict[int, FloatArray]) -> bool:
+        """Whether the published conditions hold well enough; the yields of a region where they do not are dropped."""
+        limit = self.settings.max_condition_violation
+        if entry.violation <= limit * (1.0 + CONDITION_ROUNDING):
+            return True
+        if entry.result in yields:
+            yields[entry.result][entry.dataset - self.store.results[entry.result].dataset_start] = 0.0
+        return False
 
     def _region_entry(
         self, dataset: int, start: int, stop: int, xsec: float, topologies: TopologyList, hits: _Hits, yields: dict[int, FloatArray]

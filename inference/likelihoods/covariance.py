@@ -259,10 +259,13 @@ def fit_nuisances(
             elif high[i] <= 0.0 and gradient[i] <= 0.0:
                 held[i] = 1
         num_free = _solve_box_quadratic(gradient, precision, weight, low, high, held, free, hessian, step, image)
-        if num_free < 0:  # no positive curvature (second order only): drop the bending terms (Gauss-Newton)
+        if num_free < 0:  # no positive curvature (second order only): drop what bends the wrong way
             for i in range(size):
                 tilt = sd[i] + 2.0 * bend[i] * x[i]
-                weight[i] = tilt * tilt * observed[i] / (mean[i] * mean[i]) if observed[i] > 0.0 else 0.0
+                slope = 1.0 - observed[i] / mean[i] if observed[i] > 0.0 else 1.0
+                weight[i] = max(0.0, 2.0 * bend[i] * slope)
+                if observed[i] > 0.0:
+                    weight[i] += tilt * tilt * observed[i] / (mean[i] * mean[i])
                 held[i] = 0
             num_free = _solve_box_quadratic(gradient, precision, weight, low, high, held, free, hessian, step, image)
             if num_free < 0:

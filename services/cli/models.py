@@ -1,0 +1,202 @@
+"""`protomodels predict` and `protomodels score`: what the published results say of a model, from the command line."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from inference.settings import Conventions
+
+if TYPE_CHECKING:
+    from builder.evaluation import Evaluation
+    from builder.protomodel import ProtoModel
+    from database.results.store import ResultsStore
+
+ModelArgument = Annotated[Path, typer.Argument(help="one model or a list: protomodel JSON, plain JSON, SLHA, or a .dict file", show_default=False)]
+StoreOption = Annotated[str | None, typer.Option("--results", help="compiled store, or 'embedded'; default: the imported store, else embedded")]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
+ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels to reproduce SModelS 3.0.3 for comparisons")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the application."""
+    app.command("predict")(predict)
+    app.command("score")(score)
+
+
+def _open(results: str | None) -> ResultsStore:
+    from services.cli.stores import open_results
+
+    return open_results(results)
+
+
+def predict(
+    model: ModelArgument,
+    results: StoreOption = None,
+    conventions: ConventionsOption = Conventions.DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Print every prediction for MODEL: cross sections, limits and likelihoods, analysis by analysis."""
+    from builder.model_io import read_models
+    from inference.predictions import Predictor
+    from inference.rows import prediction_rows, topology_rows
+    from inference.settings import PredictionSettings
+
+    models = read_models(model)
+    predictor = Predictor(_open(results), PredictionSettings(conventions=conventions))
+    answers: dict[str, Any] = {}
+    for number, protomodel in enumerate(models):
+        start = time.perf_counter()
+        topologies = predictor.topologies(protomodel.spectrum())
+        predictions = predictor.predict_topologies(topologies)
+        seconds = time.perf_counter() - start
+        rows = topology_rows(topologies)
+        answers[str(number)] = {
+            "n_topologies": len(rows),
+            "topologies": rows,
+            "predictions": prediction_rows(predictor, predictions),
+            "seconds": seconds,
+        }
+    if as_json:
+        typer.echo(json.dumps(answers, allow_nan=False))
+        return
+    for number, protomodel in enumerate(models):
+        _print_predictions(protomodel, answers[str(number)])
+
+
+def _print_predictions(protomodel: ProtoModel, answer: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from services.cli.console import build_console
+
+    console = build_console()
+    table = Table(title=f"{_describe(protomodel)}: {answer['n_topologies']} topologies, {len(answer['predictions'])} predictions")
+    for name, justify in (
+        ("analysis", "left"), ("type", "left"), ("data set", "left"), ("topologies", "left"),
+        ("σ [fb]", "right"), ("limit obs [fb]", "right"), ("limit exp [fb]", "right"), ("r obs", "right"), ("r exp", "right"),
+    ):  # fmt: skip
+        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+    for row in answer["predictions"]:
+        name = row["analysis"] + (" ≈" if row["is_approximate"] else "")
+        limits = row["ul_obs_fb"], row["ul_exp_fb"]
+        ratios = (f"{row['xsec_fb'] / limit:.3g}" if limit else "–" for limit in limits)
+        shown = (f"{limit:.4g}" if limit is not None else "–" for limit in limits)
+        table.add_row(name, row["type"], row["dataset"] or "–", ", ".join(row["txnames"]), f"{row['xsec_fb']:.4g}", *shown, *ratios)
+    console.print(table)
+    if any(row["is_approximate"] for row in answer["predictions"]):
+        console.print("≈ approximate: for demonstration and tests")
+
+
+def _describe(protomodel: ProtoModel) -> str:
+    from builder.particles import symbol
+
+    heavy_first = sorted(protomodel.masses.items(), key=lambda item: -item[1])
+    return ", ".join(f"{symbol(pid)} {mass:.0f} GeV" for pid, mass in heavy_first)
+
+
+def _plain(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def score(
+    model: ModelArgument,
+    results: StoreOption = None,
+    conventions: ConventionsOption = Conventions.DEFAULT,
+    as_json: JsonOption = False,
+) -> None:
+    """Score MODEL: K, T_L, μ̂, the prior, the critics' verdict and the best combination."""
+    from builder.evaluate import EvaluationSettings, Evaluator
+    from builder.model_io import read_models
+    from inference.settings import PredictionSettings
+
+    models = read_models(model)
+    settings = EvaluationSettings(predictions=PredictionSettings(conventions=conventions))
+    evaluator = Evaluator(_open(results), settings)
+    evaluations = [evaluator.evaluate(protomodel) for protomodel in models]
+    if as_json:
+        rows = [evaluation_row(evaluation) for evaluation in evaluations]
+        typer.echo(json.dumps(rows[0] if len(rows) == 1 else rows, allow_nan=False, indent=1))
+        return
+    for protomodel, evaluation in zip(models, evaluations, strict=True):
+        _print_score(protomodel, evaluation)
+
+
+def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
+    """An evaluation as plain JSON values; numbers that are not finite become null."""
+    verdict = evaluation.verdict
+    return {
+        "outcome": evaluation.outcome.value,
+        "k": _plain(evaluation.k),
+        "t_l": _plain(evaluation.tl),
+        "mu_hat": _plain(evaluation.mu_hat),
+        "mu_max": _plain(evaluation.mu_max),
+        "log_prior": _plain(evaluation.log_prior),
+        "prior_terms": {
+            "num_particles": evaluation.prior_terms.num_particles,
+            "num_branching_ratios": evaluation.prior_terms.num_branching_ratios,
+            "num_ssms": evaluation.prior_terms.num_ssms,
+        },
+        "verdict": {
+            "is_excluded": verdict.is_excluded,
+            "mu_max": _plain(verdict.mu_max),
+            "r_obs": _plain(verdict.r_obs),
+            "r_exp": _plain(verdict.r_exp),
+            "reason": verdict.reason,
+            "num_undefined": verdict.num_undefined,
+        },
+        "combination": [
+            {
+                "analysis": member.analysis_id,
+                "type": member.kind,
+                "dataset": member.dataset_id,
+                "topologies": list(member.txnames),
+                "observed": _plain(member.observed),
+                "expected": _plain(member.expected),
+                "expected_error": _plain(member.expected_error),
+                "signal": _plain(member.signal),
+                "unit": "events" if member.kind == "em" else "fb",
+                "z": _plain(member.z),
+                "pids": list(member.pids),
+                "log_likelihood_ratio": _plain(member.log_likelihood_ratio),
+            }
+            for member in evaluation.combination
+        ],
+        "failures": dict(evaluation.failures),
+        "num_predictions": evaluation.num_predictions,
+    }
+
+
+def _print_score(protomodel: ProtoModel, evaluation: Evaluation) -> None:
+    from rich.table import Table
+
+    from builder.particles import symbol
+    from services.cli.console import build_console
+
+    console = build_console()
+    console.print(f"[bold]{_describe(protomodel)}[/bold]")
+    terms = evaluation.prior_terms
+    console.print(
+        f"K = {evaluation.k:.2f}   T_L = {evaluation.tl:.2f}   μ̂ = {evaluation.mu_hat:.3g}   μ_max = {evaluation.mu_max:.3g}   "
+        f"2 ln π = {2 * evaluation.log_prior:.3g} (particles {terms.num_particles}, branching ratios {terms.num_branching_ratios}, "
+        f"signal strengths {terms.num_ssms:g})"
+    )
+    console.print(f"{evaluation.outcome.value}; {'excluded' if evaluation.verdict.is_excluded else 'allowed'}: {evaluation.verdict.reason}")
+    table = Table(title="best combination")
+    for name in ("analysis", "type", "dataset", "topologies", "observed", "expected", "signal", "σ", "particles"):
+        table.add_column(name, justify="right" if name in ("observed", "expected", "signal", "σ") else "left", overflow="fold")
+    for member in evaluation.combination:
+        unit = "" if member.kind == "em" else " fb"
+        error = "" if math.isnan(member.expected_error) else f" ± {member.expected_error:.2f}"
+        table.add_row(
+            member.analysis_id, member.kind, member.dataset_id or "–", ", ".join(member.txnames),
+            f"{member.observed:.4g}{unit}", f"{member.expected:.4g}{error}{unit}", f"{member.signal:.3g}{unit}",
+            f"{member.z:.1f}", ", ".join(symbol(pid) for pid in member.pids),
+        )  # fmt: skip
+    console.print(table)
+    for analysis, count in sorted(evaluation.failures.items()):
+        console.print(f"[yellow]{analysis}: {count} numerical failure(s), left out[/yellow]")
