@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,43 +196,24 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
     """One plain row per result, in the order of the store; field names carry units.
 
     A result is `usable` if every map can be reached by promptly decaying, pair-produced particles and its statistical
-    model is complete, `unusable` if no map can be reached, else `partly`; `notes` say why.
+    model is evaluated, `unusable` if no map can be reached, else `partly`; `notes` say why.
     """
+    from database.results.info import describe
     from inference.score import COVARIANCE_MODELS
 
     rows = []
-    for record in store.results:
-        datasets = range(record.dataset_start, record.dataset_stop)
-        maps = [m for d in datasets for m in range(int(store.dataset_map_start[d]), int(store.dataset_map_stop[d]))]
-        num_usable = sum(int(store.map_flags[m]) == 0 for m in maps)
-        notes = list(record.notes)
-        if record.stat_model not in {"none", *COVARIANCE_MODELS}:
+    for record, described in zip(store.results, describe(store), strict=True):
+        row: dict[str, Any] = asdict(described)
+        notes = list(described.notes)
+        if described.stat_model not in {"none", *COVARIANCE_MODELS}:
             notes.append("the full likelihood is not evaluated yet; the analysis enters through single signal regions")
-        has_model = record.stat_model in COVARIANCE_MODELS or (record.stat_model == "none" and not record.stat_payload.missing_files)
-        status = "unusable" if num_usable == 0 else "usable" if num_usable == len(maps) and has_model else "partly"
-        rows.append(
-            {
-                "analysis_id": record.analysis_id,
-                "folder": record.folder,
-                "experiment": record.experiment,
-                "sqrts_tev": record.sqrts_tev,
-                "lumi_ifb": record.lumi_ifb,
-                "kind": record.kind,
-                "num_regions": record.num_datasets if record.kind == "efficiencyMap" else 0,
-                "num_maps": len(maps),
-                "num_usable_maps": num_usable,
-                "num_expected_limit_maps": sum(int(store.map_grid_exp[m]) >= 0 for m in maps),
-                "txnames": sorted({store.map_txnames[m] for m in maps}),
-                "stat_model": record.stat_model,
-                "lifetime": record.lifetime,
-                "status": status,
-                "notes": notes,
-                "is_approximate": record.is_approximate,
-                "fit_error": None if math.isnan(record.fit_error) else record.fit_error,
-                "url": record.url,
-                "arxiv": record.arxiv,
-            }
-        )
+        has_model = described.stat_model in COVARIANCE_MODELS or (described.stat_model == "none" and not record.stat_payload.missing_files)
+        is_complete = has_model and described.num_usable_maps == described.num_maps
+        row["status"] = "unusable" if described.num_usable_maps == 0 else "usable" if is_complete else "partly"
+        row["txnames"] = list(described.txnames)
+        row["notes"] = notes
+        row["fit_error"] = None if math.isnan(described.fit_error) else described.fit_error
+        rows.append(row)
     return rows
 
 
