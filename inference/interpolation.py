@@ -25,6 +25,8 @@ IN_SIMPLEX_TOLERANCE = 1e-6
 IN_PLANE_TOLERANCE_GEV = 1e-4
 OFF_PLANE_TOLERANCE = 0.05
 """Largest estimated relative change of a value off the plane of the published points."""
+NEGLIGIBLE = 100 * 2.220446049250313e-16
+"""Values smaller than a hundred machine epsilons are 0."""
 MAX_FULL = 6
 WIDTH_UNIT_GEV = 1e-30
 
@@ -69,7 +71,7 @@ def build_grid_arrays(store: ResultsStore) -> GridArrays:
     def ints(values: NDArray[np.int32]) -> IntArray:
         return np.asarray(values, dtype=np.int32)
 
-    def longs(values: NDArray[np.int64]) -> NDArray[np.int64]:
+    def longs(values: NDArray[np.int32] | NDArray[np.int64]) -> NDArray[np.int64]:
         return np.asarray(values, dtype=np.int64)
 
     def floats(values: FloatArray) -> FloatArray:
@@ -79,8 +81,8 @@ def build_grid_arrays(store: ResultsStore) -> GridArrays:
         ints(store.grid_full), ints(store.grid_dim), floats(store.grid_delta), floats(store.grid_rotation),
         longs(store.grid_point_offset), longs(store.grid_simplex_offset), ints(store.grid_num_simplices),
         longs(store.grid_value_offset), ints(store.grid_num_columns), floats(store.points), ints(store.simplices), ints(store.neighbors),
-        floats(store.values), longs(store.bucket_offset), ints(store.bucket_shape), floats(store.bucket_low), floats(store.bucket_inv_width),
-        ints(store.bucket_start),
+        floats(store.values), longs(store.bucket_offset), ints(store.bucket_shape),
+        floats(store.bucket_low), floats(store.bucket_inv_width), ints(store.bucket_start),
     )  # fmt: skip
 
 
@@ -129,7 +131,7 @@ def _barycentric(simplex: int, u: FloatArray, dim: int, base: int, points: Float
 
 @njit(cache=True)
 def _is_inside(weights: FloatArray, dim: int) -> bool:
-    for k in range(dim + 1):
+    for k in range(dim + 1):  # noqa: SIM110  numba compiles no generator
         if weights[k] < -IN_SIMPLEX_TOLERANCE or weights[k] > 1.0 + IN_SIMPLEX_TOLERANCE:
             return False
     return True
@@ -163,7 +165,7 @@ def locate(g: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> in
         if i < -2 or i > top + 2:
             return -1
         cell = cell * arrays.bucket_shape[g, k] + min(max(int(i), 0), top)
-    simplex = arrays.bucket_start[arrays.bucket_offset[g] + cell]
+    simplex = int(arrays.bucket_start[arrays.bucket_offset[g] + cell])
     for _ in range(num + 1):
         if not _barycentric(first + simplex, u, dim, base, arrays.points, arrays.simplices, weights):
             return _search_all(g, u, arrays, weights)
@@ -181,7 +183,7 @@ def locate(g: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> in
             if hull_worst < -1e-3:
                 return -1
             return _search_all(g, u, arrays, weights)
-        simplex = arrays.neighbors[first + simplex, facet]
+        simplex = int(arrays.neighbors[first + simplex, facet])
     return _search_all(g, u, arrays, weights)
 
 
@@ -194,7 +196,7 @@ def round_to_six_digits(value: float) -> float:
     if digits >= 0:
         if digits > 300:
             return 0.0
-        scale = 10.0 ** digits
+        scale = 10.0**digits
         return float(np.round(value * scale) / scale)
     scale = 10.0 ** (-digits)
     return float(np.round(value / scale) * scale)
@@ -252,7 +254,7 @@ def evaluate_columns(g: int, x: FloatArray, columns: IntArray, arrays: GridArray
         return False
     for n in range(columns.size):
         value = _column_value(g, simplex, weights, columns[n], arrays)
-        out[n] = 0.0 if abs(value) < 2.3e-14 else value
+        out[n] = 0.0 if abs(value) < NEGLIGIBLE else value
     if significant <= dim:
         return True
     alpha = 0.0

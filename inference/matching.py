@@ -23,6 +23,7 @@ DataMap = tuple[tuple[int, str], ...]
 Assignment = tuple[int, ...]
 """For each coordinate of a data map, the preorder number of the topology's BSM node."""
 
+
 def _sm_labels_of(name: str) -> frozenset[str]:
     pids = PARTICLE_LABELS[name].pids
     if pids is None:
@@ -66,9 +67,7 @@ def _sm_matching_exists(wanted: Sequence[str], found: Sequence[str]) -> bool:
     if not wanted:
         return not found
     allowed = _allowed_sm(wanted[0])
-    return any(
-        label in allowed and _sm_matching_exists(wanted[1:], (*found[:i], *found[i + 1 :])) for i, label in enumerate(found)
-    )
+    return any(label in allowed and _sm_matching_exists(wanted[1:], (*found[:i], *found[i + 1 :])) for i, label in enumerate(found))
 
 
 def _absorb(lists: Sequence[str], found: Sequence[str]) -> tuple[str, ...]:

@@ -181,7 +181,17 @@ class Predictor:
         hit_task, hit_atom = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
         hit_value = np.empty(capacity)
         count = _collect_hits(
-            task_slot, task_x, slots.grid_start, slots.grid, slots.entry_start, slots.column, slots.atom, self.arrays, hit_task, hit_atom, hit_value
+            task_slot,
+            task_x,
+            slots.grid_start,
+            slots.grid,
+            slots.entry_start,
+            slots.column,
+            slots.atom,
+            self.arrays,
+            hit_task,
+            hit_atom,
+            hit_value,
         )
         hit_task, hit_atom, hit_value = hit_task[:count], hit_atom[:count], hit_value[:count]
         topology = np.array([task.topology for task in tasks], dtype=np.int32)[hit_task]
@@ -448,7 +458,11 @@ def _build_slots(store: ResultsStore) -> _Slots:
     for atom, (map_id, template) in enumerate(zip(store.atom_map.tolist(), store.atom_template.tolist(), strict=True)):
         data_map, grid = int(store.map_data_map[map_id]), int(store.map_grid[map_id])
         grouped.setdefault((template, data_map), {}).setdefault(grid, []).append((int(store.map_column[map_id]), atom))
-    slots, grid_start, grids, entry_start, columns, atoms = [], [0], [], [0], [], []
+    slots: list[tuple[int, DataMap]] = []
+    grids: list[int] = []
+    columns: list[int] = []
+    atoms: list[int] = []
+    grid_start, entry_start = [0], [0]
     for (template, data_map), blocks in sorted(grouped.items()):
         slots.append((template, store.data_maps[data_map]))
         for grid, pairs in sorted(blocks.items()):

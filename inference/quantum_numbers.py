@@ -53,7 +53,22 @@ BSM_QUANTUM_NUMBERS = _build_bsm()
 VISIBLE_NEUTRALS = frozenset({35, 36})
 """Neutral colour singlets that count as visible although nothing charged is in them (H0, A0)."""
 
-_GROUPED = {1: "q", 2: "q", 3: "q", 4: "c", 5: "b", 21: "g", 12: "nu", 14: "nu", 16: "nu", 22: "photon", 23: "Z", 25: "higgs", 111: "pion", 211: "pion"}
+_GROUPED = {
+    1: "q",
+    2: "q",
+    3: "q",
+    4: "c",
+    5: "b",
+    21: "g",
+    12: "nu",
+    14: "nu",
+    16: "nu",
+    22: "photon",
+    23: "Z",
+    25: "higgs",
+    111: "pion",
+    211: "pion",
+}
 _CHARGED = {11: ("e-", "e+"), 13: ("mu-", "mu+"), 15: ("ta-", "ta+"), 24: ("W+", "W-"), 6: ("t+", "t-")}
 
 SM_LABELS = tuple(sorted({*_GROUPED.values(), *(label for pair in _CHARGED.values() for label in pair)}))

@@ -103,8 +103,8 @@ def _likelihood(predictor: Predictor, predictions: Predictions, i: int, data: Da
     record = store.results[result]
     if predictions.kind[i] == PredictionKind.EFFICIENCY_MAP:
         signal = float(predictions.xsec_fb[i]) * record.lumi_ifb
-        numbers = (float(values[dataset]) for values in (store.observed_n, store.expected_bg, store.bg_error))
-        return SingleRegionLikelihood(*numbers, signal, data, conventions)
+        observed, background, error = (float(values[dataset]) for values in (store.observed_n, store.expected_bg, store.bg_error))
+        return SingleRegionLikelihood(observed, background, error, signal, data, conventions)
     if predictions.kind[i] == PredictionKind.COMBINED and record.stat_model in COVARIANCE_MODELS:
         return CovarianceLikelihood(build_covariance_model(store, result, conventions), predictions.region_yields[result], data)
     return None

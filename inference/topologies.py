@@ -165,7 +165,14 @@ class _Decays:
         return branches
 
     def _decay_channel(
-        self, pid: int, state: State, daughters: tuple[int, ...], br: float, min_br: float, met_like: bool, branches: list[tuple[Branch, float]]
+        self,
+        pid: int,
+        state: State,
+        daughters: tuple[int, ...],
+        br: float,
+        min_br: float,
+        met_like: bool,
+        branches: list[tuple[Branch, float]],
     ) -> None:
         sm: list[str] = []
         bsm: list[int] = []
@@ -312,7 +319,9 @@ def build_topologies(spectrum: Spectrum, settings: PredictionSettings) -> Topolo
         for compressed in _compressed_copies(merged.pairs[key], compression, settings):
             everything.add(compressed, (weights[0], weights[1]), 1 << number, merged.pids[key])
     topologies = tuple(
-        Topology(everything.pairs[key], (everything.weights[key][0], everything.weights[key][1]), everything.origins[key], everything.pids[key])
+        Topology(
+            everything.pairs[key], (everything.weights[key][0], everything.weights[key][1]), everything.origins[key], everything.pids[key]
+        )
         for key in sorted(everything.pairs)
     )
     return TopologyList(topologies, decays.pids, len(keys))
