@@ -17,8 +17,12 @@ if TYPE_CHECKING:
     from builder.protomodel import ProtoModel
     from database.results.store import ResultsStore
 
-ModelArgument = Annotated[Path, typer.Argument(help="one model or a list: protomodel JSON, plain JSON, SLHA, or a .dict file", show_default=False)]
-StoreOption = Annotated[str | None, typer.Option("--results", help="compiled store, or 'embedded'; default: the imported store, else embedded")]
+ModelArgument = Annotated[
+    Path, typer.Argument(help="one model or a list: protomodel JSON, plain JSON, SLHA, or a .dict file", show_default=False)
+]
+StoreOption = Annotated[
+    str | None, typer.Option("--results", help="compiled store, or 'embedded'; default: the imported store, else embedded")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels to reproduce SModelS 3.0.3 for comparisons")]
 

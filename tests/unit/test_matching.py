@@ -71,7 +71,9 @@ def test_inclusive_list_absorbs_any_visible_daughters() -> None:
     assert not matches("(PV > anyBSM(1),anyBSM(2)), (anyBSM(1) > *anySM,HSCP(3)), (anyBSM(2) > Z,MET(4))", WZ)
 
 
-@pytest.mark.parametrize(("text", "expected"), [("(PV > C1(1),MET(2))", True), ("(PV > HSCP(1),MET(2))", True), ("(PV > MET(1),MET(2))", False)])
+@pytest.mark.parametrize(
+    ("text", "expected"), [("(PV > C1(1),MET(2))", True), ("(PV > HSCP(1),MET(2))", True), ("(PV > MET(1),MET(2))", False)]
+)
 def test_stable_charged_states(text: str, expected: bool) -> None:
     stable = topology({1000024: 300.0, 1000022: 100.0}, {}, (1000022, 1000024))
     assert bool(matches(text, stable)) is expected

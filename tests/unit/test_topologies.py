@@ -13,7 +13,9 @@ DEFAULT = PredictionSettings()
 
 
 def stops(mass: float = 800.0, lbp: float = 150.0, xsec: float = 30.0) -> Spectrum:
-    return Spectrum({1000006: mass, 1000022: lbp}, {1000006: (((6, 1000022), 1.0),)}, {13: {(-1000006, 1000006): xsec}, 8: {(-1000006, 1000006): 2.0}})
+    return Spectrum(
+        {1000006: mass, 1000022: lbp}, {1000006: (((6, 1000022), 1.0),)}, {13: {(-1000006, 1000006): xsec}, 8: {(-1000006, 1000006): 2.0}}
+    )
 
 
 def test_pair_production_gives_one_topology_with_both_weights() -> None:
@@ -105,6 +107,8 @@ def test_unknown_particles_are_named() -> None:
 
 
 def test_channels_to_absent_particles_do_not_count() -> None:
-    model = Spectrum({1000006: 500.0, 1000022: 100.0}, {1000006: (((5, 1000024), 0.5), ((6, 1000022), 0.5))}, {13: {(-1000006, 1000006): 8.0}})
+    model = Spectrum(
+        {1000006: 500.0, 1000022: 100.0}, {1000006: (((5, 1000024), 0.5), ((6, 1000022), 0.5))}, {13: {(-1000006, 1000006): 8.0}}
+    )
     (topology,) = build_topologies(model, DEFAULT).topologies
     assert topology.weight_fb[1] == 2.0
