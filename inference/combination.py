@@ -47,7 +47,9 @@ TOLERANCE = 1e-9
 _MAX_POINTS = 400
 _MAX_DOUBLINGS = 60
 _MU_PRECISION = 1e-10
-_NON_CONCAVE_GRID = 16
+_POLISH_GAIN = 1e-13
+"""ln L still to gain below which μ̂ is final: 5e-7 of its uncertainty."""
+_NON_CONCAVE_GRID = 8
 _LEGACY_ITERATIONS = 5
 _LEGACY_PRECISION = 0.01
 
@@ -291,11 +293,11 @@ class _Search:
         if rise > 0.0 > fall:
             step = _maximum_of_cubic(width, change, rise, fall)
             crossing = (change - fall * width) / (rise - fall)
-            if step > 4.0 * crossing or step < 0.25 * crossing:
+            if step > 4.0 * crossing:
                 step = crossing  # far from a parabola: the tangents know the scale
         else:
             step = 0.5 * width if left.mu > 0.1 * right.mu else 0.25 * width
-        margin = 1e-4 * width
+        margin = 1e-6 * width
         return left.mu + min(max(step, margin), width - margin)
 
     def _polish(self, is_member: NDArray[np.bool_]) -> None:
@@ -344,7 +346,7 @@ class _Search:
                 return mu
             # a parabola through the slope says how much ln L there is still to gain
             curvature = (slope_low - slope_high) / width
-            if slope * slope < 2.0 * curvature * 1e-18 and abs(slope) < curvature * 1e-8 * high:
+            if slope * slope < 2.0 * curvature * _POLISH_GAIN:
                 return mu
             if slope > 0.0:
                 low, slope_low = mu, slope
