@@ -92,7 +92,7 @@ class CampaignDetailOut(CampaignOut):
     """A campaign with what it was run with and what became of its proposals."""
 
     verdict_counts: dict[str, int] = Field(
-        description="what became of the proposed models, by name", examples=[{"ok": 800, "excluded": 31, "no_prediction": 403}]
+        description="what became of the proposed models, by name", examples=[{"accepted": 310, "excluded": 31, "metropolis": 403}]
     )
     failure_counts: dict[str, int] = Field(description="failed numerical evaluations per analysis")
     incidents: list[IncidentOut]

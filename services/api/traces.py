@@ -148,8 +148,25 @@ class CampaignTraces:
                     if record.progress_id <= last_id:
                         self._add(record)
                 yield
-            self._cursor = after
+        for walker_number in walkers:  # what follows the last look, step by step
+            yield from self._catch_up(walker_number, last_id)
         self._cursor = last_id
+
+    def _catch_up(self, walker_number: int, last_id: int) -> Iterator[None]:
+        after = 0
+        while True:
+            trace = self._traces.get(walker_number)
+            if trace is None or trace.latest is None or after >= last_id:
+                return
+            after = max(after, trace.latest.progress_id)
+            page = self._repository.list_progress(self._campaign_id, walker_number, after=after, limit=PAGE)
+            for record in page:
+                if record.progress_id <= last_id:
+                    self._add(record)
+            yield
+            if len(page) < PAGE:
+                return
+            after = page[-1].progress_id
 
     def _follow(self, deadline: float) -> None:
         while True:

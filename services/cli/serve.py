@@ -78,5 +78,5 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"Campaigns of {describe_database(url)}: http://{shown_host}:{taken_port}/   (Ctrl-C ends)")
         if host not in LOOPBACK:
             typer.echo("Reachable from other machines; everything is read-only and open to whoever can connect.", err=True)
-        config = uvicorn.Config(create_app(settings), log_level="warning", timeout_graceful_shutdown=2)
+        config = uvicorn.Config(create_app(settings), log_level="warning", ws="none", timeout_graceful_shutdown=2)
         uvicorn.Server(config).run(sockets=[listener])

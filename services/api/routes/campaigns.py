@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from fastapi import APIRouter, Path, Request, Response
 
 from services.api import schemas
@@ -10,6 +12,7 @@ from services.api.deps import AfterParam, LimitParam, Repository
 from services.api.etags import json_response
 
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
+CampaignId = Annotated[int, Path(ge=1, description="number of the campaign")]
 
 
 @router.get("", response_model=schemas.Page[schemas.CampaignOut], summary="All campaigns, by number")
@@ -22,6 +25,6 @@ def list_campaigns(request: Request, repository: Repository, after: AfterParam =
 
 
 @router.get("/{campaign_id}", response_model=schemas.CampaignDetailOut, summary="One campaign with its configuration and counts")
-def get_campaign(request: Request, repository: Repository, campaign_id: int = Path(ge=1)) -> Response:
+def get_campaign(request: Request, repository: Repository, campaign_id: CampaignId) -> Response:
     """A campaign with its resolved configuration, the versions that computed it, and what became of its proposals."""
     return json_response(request, campaign_detail(repository, repository.get_campaign(campaign_id)))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, HTTPException, Request, Response
+from typing import Annotated
+
+from fastapi import APIRouter, HTTPException, Path, Request, Response
 
 from services.api import schemas
 from services.api.deps import Results
@@ -18,7 +20,7 @@ def list_results(request: Request, results: Results) -> Response:
 
 
 @router.get("/{analysis_id}", response_model=schemas.ResultDetailOut, summary="One analysis with its references")
-def get_result(request: Request, results: Results, analysis_id: str) -> Response:
+def get_result(request: Request, results: Results, analysis_id: Annotated[str, Path(description="e.g. CMS-SUS-19-006")]) -> Response:
     """An analysis with its publication and each of its kinds of result."""
     found = results.detail(analysis_id)
     if found is None:

@@ -7,11 +7,14 @@ import { drawHiscores, drawWalkers } from "./hiscores.js";
 import { drawRuler } from "./ruler.js";
 import { Traces } from "./traces.js";
 
-const state = { campaignId: null, campaign: null, hiscores: [], chosen: null, isPinned: false, detail: null, seen: new Set(), stop: null, link: "connecting", isLog: false };
+const state = { campaignId: null, campaign: null, hiscores: [], chosen: null, isPinned: false, detail: null, seen: new Set(), stop: null, link: "connecting", isLog: true };
 const traces = new Traces((id) => choose(id, true));
 
 const APPROXIMATE_WHY = "Efficiencies and limits are low-order fits to the published maps; hiscores found with them say nothing about nature.";
-const VERDICT_NAMES = { ok: "allowed", no_prediction: "unseen by any result", no_likelihood: "without likelihood", fit_failed: "fit failed", non_finite: "not finite", excluded: "excluded" };
+const VERDICT_NAMES = {
+  accepted: "accepted", metropolis: "refused by Metropolis", excluded: "excluded by critics", no_prediction: "unseen by any result", no_likelihood: "without likelihood",
+  fit_failed: "fit failed", non_finite: "not finite", not_rescaled: "not rescalable", unchanged: "unchanged",
+};
 
 function problem(text) {
   byId("problem").textContent = text ?? "";
