@@ -22,14 +22,14 @@ class _Loader(yaml.SafeLoader):
     """Safe YAML that refuses a key given twice and reads 1e-3 as the number it is."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
+        seen: set[str] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, str):
+            if not isinstance(key, str) and type(key) is not int:  # PDG ids are numbers
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: '{key_node.value}' is not a key; keys are words")
-            if key in seen:
+            if str(key) in seen:
                 raise ConfigError(f"line {key_node.start_mark.line + 1}: {key} is given twice")
-            seen.add(key)
+            seen.add(str(key))
         return super().construct_mapping(node, deep)
 
 

@@ -30,6 +30,10 @@ class HiscoreNotFoundError(CampaignError):
     """No hiscore has the requested number, or it has since left its list."""
 
 
+class DatabaseNotFoundError(CampaignError):
+    """There is no campaign storage at the given place."""
+
+
 class CampaignRepository(Protocol):
     """Stores campaigns; safe to use from several threads.
 

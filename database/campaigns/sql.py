@@ -38,7 +38,7 @@ from database.campaigns.records import (
     WalkerRecord,
     WalkerUpdate,
 )
-from database.campaigns.repository import CampaignNotFoundError, HiscoreNotFoundError
+from database.campaigns.repository import CampaignNotFoundError, DatabaseNotFoundError, HiscoreNotFoundError
 from database.campaigns.status import CampaignStatus, WalkerStatus, check_campaign_transition, check_walker_transition
 from database.errors import CampaignError
 
@@ -354,12 +354,13 @@ def open_repository(database: str | None = None, *, is_read_only: bool = False) 
         is_read_only: never create, upgrade or write; for reports and the REST service.
 
     Raises:
-        CampaignError: it does not exist (read-only), cannot be opened, or needs another release.
+        DatabaseNotFoundError: it does not exist (read-only).
+        CampaignError: it cannot be opened, or needs another release.
     """
     url = resolve_database_url(database)
     is_sqlite = make_url(url).get_backend_name() == "sqlite"
     if is_sqlite and is_read_only and not Path(make_url(url).database or "").is_file():
-        raise CampaignError(f"there is no campaign database {describe_database(url)}; `protomodels run CONFIG` starts one")
+        raise DatabaseNotFoundError(f"there is no campaign database {describe_database(url)}; `protomodels run CONFIG` starts one")
     if is_sqlite and not is_read_only:
         prepare_sqlite_file(url)
     repository = SqlRepository(url, is_read_only=is_read_only)
