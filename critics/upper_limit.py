@@ -1,6 +1,6 @@
 """Critics that compare each predicted cross section with its 95 % CL limit, r = σ/σ_UL.
 
-- `judge_by_mu_max` (arXiv:2012.12246, sec. 3.3): caps the signal strength so that no analysis's best-expected prediction
+- `judge_by_mu_max` (arXiv:2012.12246): caps the signal strength so that no analysis's best-expected prediction
   exceeds r = 1.3; a small excess over 1 is allowed because many limits are tested. It never excludes.
 - `judge_by_counting` (second version of the reference program): counts how many of the sensitive predictions exceed
   r = 1.38 and compares with what chance gives; it excludes or admits and never caps.

@@ -2,7 +2,7 @@
 
     T_L = 2 max_c max_{0 <= μ <= μ_max} F_c(μ),   F_c(μ) = Σ_{i in c} ln L_i(μ)/L_i(0)
 
-c runs over the maximal sets of pairwise combinable likelihoods (arXiv:2012.12246, eq. 6 and sec. 3.2): nothing addable is
+c runs over the maximal sets of pairwise combinable likelihoods (arXiv:2012.12246): nothing addable is
 left out, members that lower the sum stay. The search is over μ, not over sets: at fixed μ the best set is the heaviest
 maximal clique of a graph (`inference.cliques`), which decomposes into blocks. Concave curves lie below their tangents,
 so on an interval [a, b] every set obeys F_c <= min(T_a, T_b) <= κ T_a + (1-κ) T_b, a straight line for each c, whose largest

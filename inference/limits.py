@@ -1,7 +1,7 @@
 """Upper limits on the signal strength from profile likelihoods (CLs, asymptotic formulae).
 
 With q_μ = 2 ln L(μ̂)/L(μ) (0 for μ < μ̂, μ̂ >= 0) and q_A the same for the Asimov data of the background-only fit
-(Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727, eqs. 16, 65-66):
+(Cowan, Cranmer, Gross, Vitells, arXiv:1007.1727):
 
     q <= q_A:  CL_{s+b} = 1 - Φ(√q),                  CL_b = Φ(√q_A - √q)
     else:      CL_{s+b} = 1 - Φ((q + q_A)/2√q_A),     CL_b = 1 - Φ((q - q_A)/2√q_A)

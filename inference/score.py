@@ -3,7 +3,7 @@
 Walk: predictions ──▶ candidates (one likelihood per analysis and kind of result) ──▶ best combination ──▶ T_L ──▶ **K**.
 
     T_L = 2 ln [L_c(μ̂)/L_c(0)] of the best combination c (`inference.combination`), 0 <= μ̂ <= μ_max,
-    K   = T_L + 2 ln π(M)                               (arXiv:2012.12246, eqs. 5 and 6)
+    K   = T_L + 2 ln π(M)                               (arXiv:2012.12246)
 
 The prior punishes complexity; by name, with n_p particles (the lightest included), n_BR branching ratios and n_SSM
 classes of signal strength multipliers, counted as in `builder.prior`:

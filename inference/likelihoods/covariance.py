@@ -5,7 +5,7 @@ First order (SLv1; CMS NOTE-2017/001): λ_i = μ s_i + b_i + θ_i, θ ~ N(0, V) 
 λ_i = μ s_i + A_i + θ_i + C_i θ_i²/B_i², θ_i = B_i times a unit normal, correlations ρ:
 
     C = k cos(4π/3 + arctan(√(8 m2³/m3² - 1))/3), k = -sign(m3) √(2 m2),   B = √(m2 - 2C²),   A = b - C,
-    ρ_ij = 2 V_ij / [√((B_i B_j)² + 8 C_i C_j V_ij) + B_i B_j]      (stable form of eq. 2.12)
+    ρ_ij = 2 V_ij / [√((B_i B_j)² + 8 C_i C_j V_ij) + B_i B_j]      (form without cancellation)
 
     -ln L = ½ θᵀV⁻¹θ + ½ ln det 2πV + Σ [λ - n ln λ + ln Γ(n+1)]
 
@@ -23,299 +23,18 @@ from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import ArrayLike
 
+from inference.likelihoods.newton import fit_nuisances
 from inference.likelihoods.protocol import LogRatio
 from inference.settings import Conventions
-from inference.types import DataKind, FloatArray, IntArray, Outcome
+from inference.types import DataKind, FloatArray, Outcome
 
 MIN_EIGENVALUE = 1e-9
 """Eigenvalues of the correlation matrix below this are lifted to it (reported by `CovarianceModel.is_floored`)."""
 
-_MAX_ITERATIONS = 100
-_SMALLEST_GAIN = 1e-9
-"""The step that promises to lower -ln L by less than this is the last: what remains is of the order of its square."""
 _SMODELS_THETA_RANGE = 10.0
 _MU_ITERATIONS = 60
-
-
-@njit(cache=True)
-def _factorise(a: FloatArray, size: int) -> bool:
-    """Cholesky factor into the lower triangle of a[:size, :size]; False if not positive definite."""
-    column = np.empty(size)
-    for j in range(size):
-        pivot = a[j, j]
-        if not pivot > 0.0:
-            return False
-        pivot = math.sqrt(pivot)
-        a[j, j] = pivot
-        inverse = 1.0 / pivot
-        for i in range(j + 1, size):
-            a[i, j] *= inverse
-            column[i] = a[i, j]
-        for i in range(j + 1, size):
-            factor = column[i]
-            row = a[i]
-            for k in range(j + 1, i + 1):
-                row[k] -= factor * column[k]
-    return True
-
-
-@njit(cache=True)
-def _solve(a: FloatArray, size: int, rhs: FloatArray) -> None:
-    """Solve with the factor of `_factorise`, in place."""
-    for i in range(size):
-        total = rhs[i]
-        row = a[i]
-        for k in range(i):
-            total -= row[k] * rhs[k]
-        rhs[i] = total / row[i]
-    for i in range(size - 1, -1, -1):
-        value = rhs[i] / a[i, i]
-        rhs[i] = value
-        row = a[i]
-        for k in range(i):
-            rhs[k] -= value * row[k]
-
-
-@njit(cache=True)
-def _multiply(matrix: FloatArray, x: FloatArray, out: FloatArray) -> None:
-    """out = matrix @ x for a symmetric matrix."""
-    size = x.shape[0]
-    out[:] = 0.0
-    for j in range(size):
-        factor = x[j]
-        if factor != 0.0:
-            row = matrix[j]
-            for i in range(size):
-                out[i] += factor * row[i]
-
-
-@njit(cache=True)
-def _objective(
-    x: FloatArray, precise: FloatArray, centre: FloatArray, sd: FloatArray, bend: FloatArray, observed: FloatArray, mean: FloatArray
-) -> float:
-    """½ xᵀPx + Σ(λ - n ln λ); writes λ; inf where λ <= 0 < n."""
-    total = 0.0
-    for i in range(x.shape[0]):
-        m = centre[i] + (sd[i] + bend[i] * x[i]) * x[i]
-        mean[i] = m
-        total += 0.5 * x[i] * precise[i]
-        if observed[i] > 0.0:
-            if not m > 0.0:
-                return math.inf
-            total += m - observed[i] * math.log(m)
-        elif m > 0.0:
-            total += m
-    return total
-
-
-@njit(cache=True)
-def _solve_box_quadratic(
-    gradient: FloatArray,
-    precision: FloatArray,
-    weight: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
-    held: IntArray,
-    free: IntArray,
-    hessian: FloatArray,
-    step: FloatArray,
-    image: FloatArray,
-) -> int:
-    """Minimise g·d + ½ dᵀHd, H = precision + diag(weight), over low <= d <= high.
-
-    Exchanges violated bounds and wrong multipliers all at once, and one at a time (the first index) if that does not
-    settle, which ends for positive definite H (Murty, Linear Algebra Appl. 7 (1974) 65).
-
-    Args:
-        held: in and out, -1 at the lower, 1 at the upper bound, 0 free.
-        free: output, the free indices.
-        hessian: output, Cholesky factor of the free block.
-        step: output, d.
-        image: output, precision @ d.
-
-    Returns:
-        Number of free variables, or -1 if H is not positive definite or the exchanges do not end.
-    """
-    size = gradient.shape[0]
-    rhs = np.empty(size)
-    for exchange in range(30 + 4 * size):
-        num_free = 0
-        for i in range(size):
-            step[i] = 0.0
-            if held[i] == 0:
-                free[num_free] = i
-                num_free += 1
-            else:
-                step[i] = low[i] if held[i] < 0 else high[i]
-        if num_free < size:
-            _multiply(precision, step, image)
-        else:
-            image[:] = 0.0
-        for a in range(num_free):
-            i = free[a]
-            row = precision[i]
-            for b in range(a + 1):
-                hessian[a, b] = row[free[b]]
-            hessian[a, a] += weight[i]
-            rhs[a] = -gradient[i] - image[i]
-        if not _factorise(hessian, num_free):
-            return -1
-        _solve(hessian, num_free, rhs)
-        for a in range(num_free):
-            step[free[a]] = rhs[a]
-        _multiply(precision, step, image)
-        has_changed = False
-        for i in range(size):
-            if held[i] == 0:
-                change = -1 if step[i] < low[i] else (1 if step[i] > high[i] else 0)
-                if change == 0:
-                    continue
-                held[i] = change
-            else:
-                multiplier = gradient[i] + image[i] + weight[i] * step[i]
-                if held[i] * multiplier <= 1e-12 * (1.0 + abs(gradient[i])):
-                    continue
-                held[i] = 0
-            has_changed = True
-            if exchange >= 20:
-                break
-        if not has_changed:
-            return num_free
-    return -1
-
-
-@njit(cache=True)
-def fit_nuisances(
-    mu: float,
-    observed: FloatArray,
-    background: FloatArray,
-    signal: FloatArray,
-    precision: FloatArray,
-    sd: FloatArray,
-    bend: FloatArray,
-    lower: FloatArray,
-    upper: FloatArray,
-    start: FloatArray,
-    x: FloatArray,
-) -> tuple[bool, float, float, float, int]:
-    """Profile the nuisances at fixed μ.
-
-    Args:
-        mu: signal strength.
-        observed: n, shape (num_bins,).
-        background: b (SLv1) or A (SLv2) [events].
-        signal: s [events].
-        precision: inverse of the correlation matrix of θ.
-        sd: standard deviations of θ [events].
-        bend: coefficient of x², x = θ/sd [events]; zero for SLv1.
-        lower, upper: bounds of x.
-        start: where x starts.
-        x: output, the fitted θ/sd.
-
-    Returns:
-        Whether the fit converged; the minimum without constants; its first and second derivative in μ; iterations.
-    """
-    size = observed.shape[0]
-    centre = background + mu * signal
-    hessian = np.empty((size, size))
-    precise, trial, trial_precise = np.empty(size), np.empty(size), np.empty(size)
-    mean, trial_mean = np.empty(size), np.empty(size)
-    gradient, step, image, weight = np.empty(size), np.empty(size), np.empty(size), np.empty(size)
-    low, high = np.empty(size), np.empty(size)
-    free, held = np.empty(size, dtype=np.int32), np.zeros(size, dtype=np.int32)
-    for i in range(size):
-        x[i] = min(max(start[i], lower[i]), upper[i])
-        if observed[i] > 0.0 and not centre[i] + (sd[i] + bend[i] * x[i]) * x[i] > 0.0:
-            # no expectation where something was observed: start where λ would be n without the constraint
-            x[i] = min(max((observed[i] - centre[i]) / sd[i], lower[i]), upper[i])
-    _multiply(precision, x, precise)
-    value = _objective(x, precise, centre, sd, bend, observed, mean)
-    if not math.isfinite(value):
-        return False, math.nan, math.nan, math.nan, 0
-    has_converged = False
-    iteration = 0
-    num_free = 0
-    while iteration < _MAX_ITERATIONS and not has_converged:
-        iteration += 1
-        for i in range(size):
-            slope = 1.0
-            curved = 0.0
-            tilt = sd[i] + 2.0 * bend[i] * x[i]
-            if observed[i] > 0.0:
-                ratio = observed[i] / mean[i]
-                slope = 1.0 - ratio
-                curved = tilt * tilt * ratio / mean[i]
-            elif not mean[i] > 0.0 and lower[i] == upper[i]:
-                slope = 0.0
-            gradient[i] = precise[i] + slope * tilt
-            weight[i] = curved + 2.0 * bend[i] * slope
-            low[i], high[i] = lower[i] - x[i], upper[i] - x[i]
-            held[i] = 0
-            if low[i] >= 0.0 and gradient[i] >= 0.0:
-                held[i] = -1
-            elif high[i] <= 0.0 and gradient[i] <= 0.0:
-                held[i] = 1
-        num_free = _solve_box_quadratic(gradient, precision, weight, low, high, held, free, hessian, step, image)
-        if num_free < 0:  # no positive curvature (second order only): drop what bends the wrong way
-            for i in range(size):
-                tilt = sd[i] + 2.0 * bend[i] * x[i]
-                slope = 1.0 - observed[i] / mean[i] if observed[i] > 0.0 else 1.0
-                weight[i] = max(0.0, 2.0 * bend[i] * slope)
-                if observed[i] > 0.0:
-                    weight[i] += tilt * tilt * observed[i] / (mean[i] * mean[i])
-                held[i] = 0
-            num_free = _solve_box_quadratic(gradient, precision, weight, low, high, held, free, hessian, step, image)
-            if num_free < 0:
-                break
-        descent = 0.0
-        gain = 0.0
-        for i in range(size):
-            descent += gradient[i] * step[i]
-            gain -= step[i] * (gradient[i] + 0.5 * (image[i] + weight[i] * step[i]))
-        length = 1.0
-        is_accepted = False
-        for _ in range(60):
-            for i in range(size):
-                trial[i] = x[i] + length * step[i]
-                trial_precise[i] = precise[i] + length * image[i]
-                if length == 1.0 and held[i] != 0:
-                    trial[i] = lower[i] if held[i] < 0 else upper[i]
-            trial_value = _objective(trial, trial_precise, centre, sd, bend, observed, trial_mean)
-            if trial_value <= value + 1e-4 * length * descent + 1e-13 * (1.0 + abs(value)):
-                is_accepted = True
-                break
-            length *= 0.5
-        if not is_accepted:
-            has_converged = gain < _SMALLEST_GAIN
-            break
-        has_converged = gain < _SMALLEST_GAIN and length == 1.0
-        value = trial_value
-        for i in range(size):
-            x[i] = trial[i]
-            precise[i] = trial_precise[i]
-            mean[i] = trial_mean[i]
-    # derivatives in μ: first by the envelope theorem, second with the response of the free nuisances
-    first = 0.0
-    second = 0.0
-    for i in range(size):
-        if observed[i] > 0.0:
-            first += signal[i] * (1.0 - observed[i] / mean[i])
-            second += signal[i] * signal[i] * observed[i] / (mean[i] * mean[i])
-        else:
-            first += signal[i]
-    if has_converged:
-        for a in range(num_free):
-            i = free[a]
-            tilt = sd[i] + 2.0 * bend[i] * x[i]
-            trial[a] = tilt * signal[i] * observed[i] / (mean[i] * mean[i]) if observed[i] > 0.0 else 0.0
-            step[a] = trial[a]
-        _solve(hessian, num_free, step)
-        for a in range(num_free):
-            second -= trial[a] * step[a]
-    return has_converged, value, first, second, iteration
 
 
 class SecondOrderTerms(NamedTuple):
@@ -328,7 +47,7 @@ class SecondOrderTerms(NamedTuple):
 
 
 def second_order_terms(background: FloatArray, covariance: FloatArray, third_moment: FloatArray) -> SecondOrderTerms:
-    """Coefficients of SLv2 from the first three moments of the background (arXiv:1809.05548, eqs. 2.9-2.12).
+    """Coefficients of SLv2 from the first three moments of the background (arXiv:1809.05548).
 
     Args:
         background: expected background b [events].

@@ -5,7 +5,7 @@ the width σ_μ = e/1.96, and the centre μ̂ such that 95 % of the probability 
 
     [erf((u-μ̂)/√2σ) + erf(μ̂/√2σ)] / [1 + erf(μ̂/√2σ)] = 0.95
 
-(Azatov, Contino, Galloway, arXiv:1202.3415; SModelS, arXiv:2009.01809). A limit stronger than expected gives μ̂ < 0.
+(Azatov, Contino, Galloway, arXiv:1202.3415; as in arXiv:2012.12246). A limit stronger than expected gives μ̂ < 0.
 The likelihood is L(μ) = N(μ | μ̂, σ_μ²)/Φ(μ̂/σ_μ).
 
 Large differences of the two limits say that the Gaussian is not a good description. As in arXiv:2012.12246 the excess
