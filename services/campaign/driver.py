@@ -54,6 +54,7 @@ class Snapshot:
         num_deaths: workers that died in this session.
         session_steps: steps taken in this session.
         elapsed_s: time since the driver started [s].
+        walking_s: time since the first step was taken; workers need some seconds before it [s].
         rss_mb: largest resident memory of a worker seen so far [MB].
     """
 
@@ -63,12 +64,13 @@ class Snapshot:
     num_deaths: int
     session_steps: int
     elapsed_s: float
+    walking_s: float
     rss_mb: float
 
     @property
     def steps_per_s(self) -> float:
         """Steps per second of all walkers together in this session [1/s]."""
-        return self.session_steps / self.elapsed_s if self.elapsed_s > 0 else math.nan
+        return self.session_steps / self.walking_s if self.walking_s > 0 else math.nan
 
 
 Observer = Callable[[Snapshot], None]
@@ -112,6 +114,7 @@ class Driver:
         self._session_steps = 0
         self._rss_mb = 0.0
         self._began = time.monotonic()
+        self._first_step_at = math.inf
 
     def request_stop(self) -> None:
         """Ends the campaign after the steps under way; safe in a signal handler."""
@@ -228,6 +231,8 @@ class Driver:
 
     def _advance(self, result: BatchResult) -> None:
         update = result.walker
+        duration_s = result.num_steps / update.steps_per_s if update.steps_per_s > 0 else 0.0
+        self._first_step_at = min(self._first_step_at, time.monotonic() - duration_s)
         self._walkers[update.walker_number] = replace(
             self._walkers[update.walker_number],
             status=update.status,
@@ -289,6 +294,7 @@ class Driver:
                 num_deaths=self._num_deaths,
                 session_steps=self._session_steps,
                 elapsed_s=time.monotonic() - self._began,
+                walking_s=max(time.monotonic() - self._first_step_at, 0.0),
                 rss_mb=self._rss_mb,
             )
         )

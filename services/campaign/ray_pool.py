@@ -109,6 +109,7 @@ class RayPool:
                 "include_dashboard": False,
                 "object_store_memory": 100 * 2**20,
             }
+        logging.getLogger("ray").setLevel(logging.ERROR)  # its advice about itself is not for our users
         log.info("starting Ray workers=%s address=%s", num_workers, address or "local")
         try:
             ray.init(address=address, **options)

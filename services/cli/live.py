@@ -63,11 +63,13 @@ class _PlainLines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._last = -math.inf
+        self._last_done = -1
 
     def __call__(self, snapshot: Snapshot) -> None:
         done, total = steps_of(snapshot)
-        if time.monotonic() - self._last < PLAIN_INTERVAL_S and done < total:
+        if (time.monotonic() - self._last < PLAIN_INTERVAL_S and done < total) or done == self._last_done:
             return
+        self._last_done = done
         self._last = time.monotonic()
         best = max((walker.best_k for walker in snapshot.walkers), default=-math.inf)
         rate = number(snapshot.steps_per_s, 1)

@@ -91,7 +91,7 @@ def test_numbers_in_exponent_notation_are_numbers() -> None:
 
 
 def test_absent_files_and_unknown_names_are_told(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no configuration file .*nothing.yaml; packaged ones are demo, production, quickstart"):
+    with pytest.raises(ConfigError, match=r"no configuration file .*nothing.yaml; packaged ones are demo, production, quickstart"):
         read_config_file(tmp_path / "nothing.yaml")
     (tmp_path / "latin.yaml").write_bytes(b"campaign: {name: \xe9}")
     with pytest.raises(ConfigError, match="cannot be read"):
@@ -129,7 +129,7 @@ def test_empty_file_means_all_defaults(tmp_path: Path) -> None:
 def test_configuration_survives_storage() -> None:
     config = load_config("demo", {"campaign.seed": 11})
     assert restore_config(json.loads(json.dumps(dump_config(config)))) == config
-    with pytest.raises(ConfigError, match="stored configuration: campaign.num_steps"):
+    with pytest.raises(ConfigError, match=r"stored configuration: campaign.num_steps"):
         restore_config(dump_config(config), {"campaign.num_steps": 0})
 
 
