@@ -7,6 +7,7 @@
     convert.py    records of the storage → schemas
     etags.py      JSON responses that a client need not fetch twice
     traces.py     K over steps, thinned so that long chains stay light
+    rates.py      steps per second
     results.py    the published results as the API tells them
     routes/       one router per resource
 

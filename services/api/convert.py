@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from builder.model_io import write_slha
@@ -11,9 +11,10 @@ from builder.particles import PARTICLES, symbol
 from builder.protomodel import ProtoModel
 from database.campaigns.records import CampaignRecord, HiscoreRecord, ProgressRecord, WalkerRecord
 from database.campaigns.repository import CampaignRepository
-from database.campaigns.status import WalkerStatus
+from database.campaigns.status import CampaignStatus
 from inference.spectrum import LBP_PID, PidPair
 from services.api import schemas
+from services.api.rates import RateMeter, mean_rate
 from services.api.results import PublishedResults
 from services.api.traces import TracePoint, TraceSnapshot
 
@@ -50,14 +51,10 @@ def particle_kind(pid: int) -> str:
     return "neutrino" if number in (12, 14, 16) else "lepton"
 
 
-def _rate(walkers: Sequence[WalkerRecord]) -> float:
-    running = [walker for walker in walkers if walker.status is WalkerStatus.RUNNING]
-    rates = [walker.steps_per_s for walker in running or walkers if math.isfinite(walker.steps_per_s)]
-    return sum(rates) if rates else math.nan
-
-
-def _campaign_fields(repository: CampaignRepository, record: CampaignRecord) -> dict[str, Any]:
-    walkers = repository.list_walkers(record.campaign_id)
+def _campaign_fields(repository: CampaignRepository, record: CampaignRecord, rates: RateMeter) -> dict[str, Any]:
+    num_steps = sum(walker.step for walker in repository.list_walkers(record.campaign_id))
+    is_running = record.status is CampaignStatus.RUNNING
+    rate = rates.observe(record.campaign_id, num_steps) if is_running else None
     best = next(iter(repository.list_hiscores(record.campaign_id, limit=1)), None)
     return {
         "campaign_id": record.campaign_id,
@@ -67,9 +64,9 @@ def _campaign_fields(repository: CampaignRepository, record: CampaignRecord) -> 
         "seed": record.seed,
         "num_walkers": record.num_walkers,
         "num_steps": record.num_steps,
-        "steps_done": sum(walker.step for walker in walkers),
+        "steps_done": num_steps,
         "steps_total": record.num_walkers * record.num_steps,
-        "steps_per_s": _rate(walkers),
+        "steps_per_s": rate if rate is not None else mean_rate(num_steps, record.created_at, record.updated_at),
         "best_k": best.k if best else None,
         "best_t_l": best.tl if best else None,
         "best_hiscore_id": best.hiscore_id if best else None,
@@ -82,19 +79,19 @@ def _campaign_fields(repository: CampaignRepository, record: CampaignRecord) -> 
     }
 
 
-def campaign_out(repository: CampaignRepository, record: CampaignRecord) -> schemas.CampaignOut:
+def campaign_out(repository: CampaignRepository, record: CampaignRecord, rates: RateMeter) -> schemas.CampaignOut:
     """A campaign in numbers, its progress summed over the walkers."""
-    return schemas.CampaignOut(**_campaign_fields(repository, record))
+    return schemas.CampaignOut(**_campaign_fields(repository, record, rates))
 
 
-def campaign_detail(repository: CampaignRepository, record: CampaignRecord) -> schemas.CampaignDetailOut:
+def campaign_detail(repository: CampaignRepository, record: CampaignRecord, rates: RateMeter) -> schemas.CampaignDetailOut:
     """A campaign with its configuration and what became of its proposals."""
     incidents = [
         schemas.IncidentOut(kind=i.kind, detail=i.detail, walker_numbers=list(i.walker_numbers), created_at=i.created_at)
         for i in repository.list_incidents(record.campaign_id)
     ]
     return schemas.CampaignDetailOut(
-        **_campaign_fields(repository, record),
+        **_campaign_fields(repository, record, rates),
         verdict_counts=dict(repository.count_verdicts(record.campaign_id)),
         failure_counts=dict(repository.count_failures(record.campaign_id)),
         incidents=incidents,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
@@ -16,9 +16,18 @@ from database.campaigns.engine import resolve_database_url
 from database.campaigns.memory import MemoryRepository
 from database.campaigns.repository import CampaignRepository
 from database.campaigns.sql import open_repository
+from services.api.rates import RateMeter
 from services.api.results import PublishedResults
 from services.api.settings import ServiceSettings
 from services.api.traces import TraceCache
+
+
+class OpenStorage(NamedTuple):
+    """An open campaign storage and what is derived from it."""
+
+    repository: CampaignRepository
+    traces: TraceCache
+    rates: RateMeter
 
 
 class Storage:
@@ -30,9 +39,8 @@ class Storage:
         self._num_points = settings.trace_points
         self._lock = threading.Lock()
         self._identity: tuple[int, int] | None = None
-        self._opened: tuple[CampaignRepository, TraceCache] | None = None
-        nothing = MemoryRepository()
-        self._nothing: tuple[CampaignRepository, TraceCache] = (nothing, TraceCache(nothing, self._num_points))
+        self._opened: OpenStorage | None = None
+        self._nothing = self._build(MemoryRepository())
 
     @property
     def is_empty(self) -> bool:
@@ -49,8 +57,11 @@ class Storage:
             return None
         return (found.st_dev, found.st_ino) if found.st_size else None
 
-    def open(self) -> tuple[CampaignRepository, TraceCache]:
-        """Storage and traces; an empty storage while there is no database.
+    def _build(self, repository: CampaignRepository) -> OpenStorage:
+        return OpenStorage(repository, TraceCache(repository, self._num_points), RateMeter())
+
+    def open(self) -> OpenStorage:
+        """The storage and what is derived from it; an empty one while there is no database.
 
         Raises:
             CampaignError: the database cannot be opened, or is of another release.
@@ -61,16 +72,16 @@ class Storage:
                 return self._nothing
             if self._opened is None or identity != self._identity:
                 if self._opened is not None:
-                    self._opened[0].close()
-                repository = open_repository(self._url, is_read_only=True)
-                self._opened, self._identity = (repository, TraceCache(repository, self._num_points)), identity
+                    self._opened.repository.close()
+                self._opened = None
+                self._opened, self._identity = self._build(open_repository(self._url, is_read_only=True)), identity
             return self._opened
 
     def close(self) -> None:
         """Gives connections back."""
         with self._lock:
             if self._opened is not None:
-                self._opened[0].close()
+                self._opened.repository.close()
                 self._opened = None
 
 
@@ -88,12 +99,17 @@ def get_storage(request: Request) -> Storage:
 
 def get_repository(storage: Annotated[Storage, Depends(get_storage)]) -> CampaignRepository:
     """The campaign storage, for reading."""
-    return storage.open()[0]
+    return storage.open().repository
 
 
 def get_traces(storage: Annotated[Storage, Depends(get_storage)]) -> TraceCache:
     """Thinned traces of the campaigns."""
-    return storage.open()[1]
+    return storage.open().traces
+
+
+def get_rates(storage: Annotated[Storage, Depends(get_storage)]) -> RateMeter:
+    """How fast the campaigns move."""
+    return storage.open().rates
 
 
 def get_results(request: Request) -> PublishedResults:
@@ -124,6 +140,7 @@ def refuse_unknown_parameters(request: Request) -> None:
 
 Repository = Annotated[CampaignRepository, Depends(get_repository)]
 Traces = Annotated[TraceCache, Depends(get_traces)]
+Rates = Annotated[RateMeter, Depends(get_rates)]
 Results = Annotated[PublishedResults, Depends(get_results)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
 CampaignParam = Annotated[int, Query(ge=1, description="number of the campaign", examples=[1])]

@@ -66,7 +66,8 @@ class CampaignOut(Schema):
     steps_done: int = Field(description="steps taken so far by all walkers", examples=[1234])
     steps_total: int = Field(description="steps all walkers take together", examples=[4000])
     steps_per_s: Finite = Field(
-        description="of all running walkers; of the last batches when none runs [1/s]; null before the first", examples=[41.5]
+        description="over the last seconds while running, else from creation to the last update [1/s]; null before the first step",
+        examples=[41.5],
     )
     best_k: Finite = Field(description="largest K found so far; null while no model has a score", examples=[4.21])
     best_t_l: Finite = Field(description="T_L of that model; null while no model has a score", examples=[8.02])

@@ -11,7 +11,6 @@ from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
-from database.campaigns.repository import CampaignRepository
 from database.errors import UserFacingError
 from services.api import schemas
 from services.api.convert import campaign_detail, hiscore_out, walker_out
@@ -36,8 +35,9 @@ class HiscoresEvent(schemas.Schema):
     items: list[schemas.HiscoreOut]
 
 
-def _look(repository: CampaignRepository, campaign_id: int) -> tuple[ProgressEvent, HiscoresEvent]:
-    campaign = campaign_detail(repository, repository.get_campaign(campaign_id))
+def _look(storage: Storage, campaign_id: int) -> tuple[ProgressEvent, HiscoresEvent]:
+    repository, _, rates = storage.open()
+    campaign = campaign_detail(repository, repository.get_campaign(campaign_id), rates)
     walkers = [walker_out(record) for record in repository.list_walkers(campaign_id)]
     hiscores = [hiscore_out(record) for record in repository.list_hiscores(campaign_id, limit=MAX_HISCORES)]
     return ProgressEvent(campaign=campaign, walkers=walkers), HiscoresEvent(items=hiscores)
@@ -55,7 +55,7 @@ async def _events(request: Request, storage: Storage, campaign_id: int, interval
     yield f"retry: {int(interval_s * 3000)}\n\n"
     while not await request.is_disconnected():
         try:
-            progress, hiscores = await run_in_threadpool(lambda: _look(storage.open()[0], campaign_id))
+            progress, hiscores = await run_in_threadpool(lambda: _look(storage, campaign_id))
         except UserFacingError as error:
             yield _message("problem", schemas.ErrorOut(detail=str(error)))
             return
@@ -93,6 +93,6 @@ async def stream_events(
 
     Try it: `curl -N 'http://127.0.0.1:8000/api/v1/events?campaign=1'`.
     """
-    await run_in_threadpool(lambda: storage.open()[0].get_campaign(campaign))  # unknown numbers are a plain 404
+    await run_in_threadpool(lambda: storage.open().repository.get_campaign(campaign))  # unknown numbers are a plain 404
     events = _events(request, storage, campaign, settings.event_interval_s, max_events)
     return StreamingResponse(events, media_type="text/event-stream", headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})

@@ -18,7 +18,7 @@ router = APIRouter(tags=["health"])
 def healthz(response: Response, storage: Annotated[Storage, Depends(get_storage)]) -> schemas.HealthOut:
     """200 when campaigns can be read (or none is stored yet), 503 otherwise."""
     try:
-        storage.open()[0].list_campaigns()
+        storage.open().repository.list_campaigns()
     except UserFacingError as error:
         response.status_code = 503
         return schemas.HealthOut(status="degraded", version=service_version(), database=str(error))

@@ -26,7 +26,7 @@ function terms(h) {
 
 function amount(member, value) {
   if (value === null) return NONE;
-  return member.unit === "fb" ? `${significant(value, 2)} fb` : Number.isInteger(value) ? thousands(value) : significant(value, 4);
+  return member.unit === "fb" ? `${significant(value, 2)} fb` : Number.isInteger(value) ? thousands(value) : significant(value, 3);
 }
 
 function expected(member) {

@@ -66,7 +66,7 @@ function drawCampaign(campaign) {
     ? counts.map(([name, count]) => el("span", {}, el("b", {}, thousands(count)), ` ${VERDICT_NAMES[name] ?? name.replaceAll("_", " ")}`))
     : [NONE]));
 
-  const versions = campaign.versions.protomodels ? `protomodels ${campaign.versions.protomodels}` : "";
+  const versions = campaign.versions.protomodels && campaign.versions.protomodels !== "unknown" ? `protomodels ${campaign.versions.protomodels}` : "";
   const started = new Date(campaign.created_at).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" });
   const told = Object.values(campaign.failure_counts).reduce((a, b) => a + b, 0);
   byId("provenance").textContent = [

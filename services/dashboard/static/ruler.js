@@ -15,7 +15,7 @@ function massAxis(models, isLog) {
   const masses = models.flatMap((model) => model.particles.map((p) => p.mass_gev));
   const heaviest = Math.max(100, ...masses);
   if (isLog) {
-    const low = Math.max(1, Math.min(...masses, heaviest) * 0.8);
+    const low = Math.max(1, Math.min(...masses, heaviest) * 0.88);
     const span = Math.log(heaviest * 1.12) - Math.log(low);
     const decades = [1, 10, 100, 1000, 10000].flatMap((d) => (span > 4.5 ? [1, 3] : [1, 1.5, 2, 3, 5, 7]).map((f) => f * d));
     return { ticks: decades.filter((mass) => mass >= low && mass <= heaviest * 1.12), at: (mass) => (Math.log(mass) - Math.log(low)) / span };
