@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,3 +89,32 @@ def describe(store: ResultsStore) -> list[ResultRow]:
         )
         for record in store.results
     ]
+
+
+_ENTRY_START = re.compile(r"^@\w+\{", re.MULTILINE)
+_LABEL = re.compile(r"^\s*label\s*=\s*[{\"]\s*([^}\"]+?)\s*[}\"]", re.MULTILINE)
+
+
+def read_bibtex(store: ResultsStore) -> dict[str, str]:
+    """Returns the BibTeX entry of each analysis that the text database has one for, by analysis id."""
+    file = store.path / "database.bib"
+    if not file.is_file():
+        return {}
+    text = file.read_text(encoding="utf-8")
+    entries: dict[str, str] = {}
+    for match in _ENTRY_START.finditer(text):
+        entry = _balanced(text, match.start(), match.end() - 1)
+        label = _LABEL.search(entry)
+        if label is not None:
+            entries[label.group(1)] = entry
+    return entries
+
+
+def _balanced(text: str, start: int, brace: int) -> str:
+    """The text from `start` to the brace that closes the one at `brace`."""
+    depth = 0
+    for index in range(brace, len(text)):
+        depth += (text[index] == "{") - (text[index] == "}")
+        if depth == 0:
+            return text[start : index + 1]
+    return text[start:]

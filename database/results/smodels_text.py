@@ -146,7 +146,7 @@ class TextFile:
         physical = self.text.splitlines()
         parts: list[str] = []
         starts: list[int] = []
-        length, first = 0, 1
+        length, first, is_open = 0, 1, False
         for number, raw in enumerate(physical, start=1):
             line = raw.strip()
             if not parts:
@@ -158,7 +158,8 @@ class TextFile:
                 length += len(parts[-1])
             else:
                 continue
-            if number < len(physical) and (physical[number].startswith(_JOINS_WITH_PREVIOUS) or line.endswith((",", "\\"))):
+            is_open = line.endswith((",", "\\")) or (is_open and not line)
+            if number < len(physical) and (is_open or physical[number].startswith(_JOINS_WITH_PREVIOUS)):
                 continue
             logical = self._split("".join(parts), starts, first)
             parts, starts, length = [], [], 0
@@ -210,7 +211,7 @@ def read_map(file: TextFile, kind: str) -> TextMap | None:
         ResultsFormatError: the file cannot be read; names file and line.
     """
     grid_tags = ("efficiencyMap",) if kind == "efficiencyMap" else ("upperLimits", "expectedUpperLimits")
-    if "txName" not in file.text or not any(tag in file.text for tag in ("upperLimits", "efficiencyMap")):
+    if "txName" not in file.text:
         return None
     tags = {logical.tag: logical for logical in file.lines()}
     for needed in ("txName", "constraint", grid_tags[0]):
@@ -339,11 +340,11 @@ def read_result(folder: Path, root: Path) -> TextResult:
     for tag in ("id", "sqrts", "lumi"):
         if tag not in info:
             raise file.error(lines.get(tag, 1), f"the tag {tag!r} is {'repeated' if tag in lines else 'missing'}")
-    try:
-        as_number(info["sqrts"], energy=1)
-        as_number(info["lumi"], cross_section=-1)
-    except LiteralError as error:
-        raise file.error(lines["sqrts"], f"cannot read 'sqrts' or 'lumi': {error}") from None
+    for tag, energy, cross_section in (("sqrts", 1, 0), ("lumi", 0, -1)):
+        try:
+            as_number(info[tag], energy=energy, cross_section=cross_section)
+        except LiteralError as error:
+            raise file.error(lines[tag], f"cannot read {tag!r}: {error}") from None
     notes: list[str] = []
     datasets = [_read_dataset(path, root, notes) for path in _dataset_folders(folder)]
     if "datasetOrder" in info:

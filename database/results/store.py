@@ -140,6 +140,7 @@ class ResultsStore(StoreArrays):
         content_hash: sha256 of the published content: equal texts, equal hashes, on every machine.
         text_version: release of the text database.
         source: what it was made from.
+        kernel: linear-algebra kernels that its triangulations were made with, see `worker`.
     """
 
     path: Path
@@ -153,6 +154,7 @@ class ResultsStore(StoreArrays):
     content_hash: str
     text_version: str
     source: str
+    kernel: str
 
     def __reduce__(self) -> tuple[Any, ...]:
         return open_store, (str(self.path),)
@@ -232,6 +234,7 @@ def open_store(path: str | os.PathLike[str]) -> ResultsStore:
             content_hash=meta["content_hash"],
             text_version=meta["text_version"],
             source=meta["source"],
+            kernel=meta["kernel"],
         )
     except (OSError, ValueError, KeyError, TypeError, IndexError):
         raise StoreError(f"The results store at {folder} is damaged; {rebuild}.") from None
