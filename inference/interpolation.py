@@ -195,7 +195,7 @@ def round_to_six_digits(value: float) -> float:
     digits = 5 - math.floor(math.log10(abs(value)))
     if digits >= 0:
         if digits > 300:
-            return 0.0
+            return value
         scale = 10.0**digits
         return float(np.round(value * scale) / scale)
     scale = 10.0 ** (-digits)
