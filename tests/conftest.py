@@ -69,3 +69,12 @@ def reference_kernels() -> None:
     """Skips where the processor lacks the kernels that the reference triangulations were made with."""
     if linear_algebra_kernel() != REFERENCE_KERNEL:
         pytest.skip("triangulations of regular grids equal the reference only with its AVX-512 kernels")
+
+
+@pytest.fixture(scope="session")
+def reference_data() -> Path:
+    """Folder with the reference protomodels and predictions; skips where it is not available."""
+    folder = Path(os.environ.get("PROTOMODELS_REFERENCE_DATA", PROJECT_ROOT.parent / "shared" / "data"))
+    if not (folder / "reference_predictions.json").is_file():
+        pytest.skip("needs the reference predictions: set PROTOMODELS_REFERENCE_DATA to their folder")
+    return folder

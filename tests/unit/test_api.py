@@ -325,6 +325,13 @@ def test_traces_after_sampling_follow_new_steps(monkeypatch: pytest.MonkeyPatch)
     assert {points[-1].step for points in after.walkers.values()} == {1100}
 
 
+def test_many_walkers_share_the_points(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(traces, "MAX_POINTS", 120 * NUM_WALKERS)
+    repository, campaign_id = _long_campaign(1000)
+    snapshot = CampaignTraces(repository, campaign_id, num_points=600).update(budget_s=60.0)
+    assert all(120 <= len(points) <= 242 and points[-1].step == 1000 for points in snapshot.walkers.values())
+
+
 def test_traces_work_in_portions(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(traces, "PAGE", 100)
     repository, campaign_id = _long_campaign(500)

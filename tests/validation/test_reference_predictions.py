@@ -18,7 +18,7 @@ from inference.settings import Conventions, PredictionSettings
 pytestmark = pytest.mark.full_database
 
 
-def test_same_predictions_as_the_reference(full_store: ResultsStore, reference_data: Path) -> None:
+def test_same_predictions_as_the_reference(full_store: ResultsStore, reference_data: Path, reference_kernels: None) -> None:
     """Cross sections and limits within 1e-4 for 99.5 % and 0.5 % for all, ln-likelihood differences within 1e-3."""
     models = read_models(reference_data / "reference_protomodels.json")
     reference = json.loads((reference_data / "reference_predictions.json").read_text())
