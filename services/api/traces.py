@@ -20,6 +20,9 @@ from database.campaigns.repository import CampaignRepository
 
 SEEK_THRESHOLD = 200_000
 """Stored steps beyond which the past is sampled rather than read [steps]."""
+MAX_POINTS = 12_000
+"""Points of all walkers together: many walkers get fewer points each, but not fewer than `MIN_POINTS`."""
+MIN_POINTS = 100
 PAGE = 5_000
 """Steps read at once."""
 
@@ -85,7 +88,7 @@ class CampaignTraces:
         Args:
             repository: where the steps are stored; only read.
             campaign_id: the campaign.
-            num_points: wanted points per walker; between one and two times as many are kept.
+            num_points: wanted points per walker, fewer if there are many walkers; up to twice as many are kept.
         """
         self._repository = repository
         self._campaign_id = campaign_id
@@ -123,6 +126,7 @@ class CampaignTraces:
     def _start(self) -> None:
         self._is_started = True
         walkers = self._repository.list_walkers(self._campaign_id)
+        self._num_points = max(min(MIN_POINTS, self._num_points), min(self._num_points, MAX_POINTS // max(1, len(walkers))))
         if sum(walker.step for walker in walkers) > SEEK_THRESHOLD:
             self._stride = max(1, math.ceil(max(walker.step for walker in walkers) / self._num_points))
             self._seeks = self._sample([walker.walker_number for walker in walkers], self._last_progress_id())

@@ -10,6 +10,7 @@ import { Traces } from "./traces.js";
 const state = { campaignId: null, campaign: null, hiscores: [], chosen: null, isPinned: false, detail: null, seen: new Set(), stop: null, link: "connecting", isLog: true };
 const traces = new Traces((id) => choose(id, true));
 
+const SILENT_MIN = 3; // a running campaign says more than once a minute that it lives
 const APPROXIMATE_WHY = "Efficiencies and limits are low-order fits to the published maps; hiscores found with them say nothing about nature.";
 const VERDICT_NAMES = {
   accepted: "accepted", metropolis: "refused by Metropolis", excluded: "excluded by critics", no_prediction: "unseen by any result", no_likelihood: "without likelihood",
@@ -46,8 +47,10 @@ function drawCampaign(campaign) {
   document.title = `${campaign.name}: K = ${fixed(campaign.best_k, 2)} (protomodels)`;
   byId("campaign-name").textContent = campaign.name;
   byId("campaign-name").hidden = !byId("campaign").hidden;
-  byId("state").textContent = campaign.status;
-  byId("state").className = `state ${campaign.status}`;
+  const silent = (Date.now() - Date.parse(campaign.updated_at)) / 60000;
+  const isSilent = campaign.status === "running" && silent > SILENT_MIN;
+  byId("state").textContent = isSilent ? `running, silent for ${Math.round(silent)} min` : campaign.status;
+  byId("state").className = `state ${isSilent ? "silent" : campaign.status}`;
   byId("seed").textContent = `seed ${campaign.seed}`;
   byId("approximate").hidden = !campaign.is_approximate;
   byId("approximate-why").textContent = APPROXIMATE_WHY;

@@ -141,6 +141,11 @@ function frame(axis, width, top, bottom, left) {
 // All hiscores side by side; a click or Enter on a column chooses it.
 export function drawRuler(hiscores, chosenId, onChoose, isLog) {
   const host = byId("ruler");
+  if (!hiscores.length) {
+    host.replaceChildren(el("p", { class: "empty" }, "Spectra appear with the first hiscore."));
+    byId("kinds").replaceChildren();
+    return;
+  }
   const axis = massAxis(hiscores, isLog);
   const left = 40;
   const height = 352;

@@ -50,12 +50,16 @@ export class Traces {
     if (answer.is_full) this.walkers = new Map();
     this.cursor = answer.cursor;
     this.stride = answer.stride;
+    this.isComplete = answer.is_complete;
     for (const part of answer.walkers) {
       const trace = this.walkers.get(part.walker_number) ?? EMPTY();
       // the newest point of the last answer is there only until a regular one follows
       if (trace.step.length > 1 && trace.step.at(-1) - trace.step.at(-2) < answer.stride)
         for (const name of Object.keys(trace)) trace[name].pop();
-      for (const name of Object.keys(trace)) for (const value of part[name]) trace[name].push(value);
+      const last = trace.step.at(-1) ?? -1;
+      part.step.forEach((step, i) => {
+        if (step > last) for (const name of Object.keys(trace)) trace[name].push(part[name][i]);
+      });
       this.walkers.set(part.walker_number, trace);
     }
   }
@@ -92,7 +96,8 @@ export class Traces {
     }
     const note = byId("walk-note");
     note.textContent = shown === null ? "" : `${plural(this.walkers.size, "walker")}; walker ${shown} ${this.marked === null ? "leads" : "is highlighted"}`
-      + (this.stride > 1 ? `; every ${this.stride}th step is drawn` : "");
+      + (this.stride > 1 ? `; about one step in ${this.stride} is drawn` : "")
+      + (this.isComplete ? "" : "; reading the earlier steps");
   }
 
   line(number, trace, isShown) {
