@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import httpx
-import uvicorn
 
-from services.api.app import create_app
+from services.api.server import build_service
 from services.api.settings import ServiceSettings
 from services.cli.serve import bind_socket
 
@@ -19,8 +18,7 @@ from services.cli.serve import bind_socket
 def serve(settings: ServiceSettings) -> Iterator[str]:
     """Serves in a thread; gives the address."""
     listener = bind_socket("127.0.0.1", 0)
-    config = uvicorn.Config(create_app(settings), log_level="error", ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
+    server = build_service(settings)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
     thread.start()
     while not server.started:

@@ -2,6 +2,7 @@
 
     settings.py   what steers the service
     app.py        `create_app(settings)`: routers, errors, headers, static files
+    server.py     runs it on a socket
     deps.py       what the routes share: storage, published results, traces
     schemas.py    what goes over the wire (separate from the tables), field by field with units
     convert.py    records of the storage → schemas

@@ -19,8 +19,6 @@ class ServiceSettings(BaseModel):
     )
     host: str = Field("127.0.0.1", description="address to listen on; the default is reachable from this machine only")
     port: int = Field(8000, ge=0, le=65535, description="TCP port to listen on; 0 takes a free one")
-    trace_points: int = Field(
-        600, ge=50, le=5000, description="points per walker in /traces of long chains, fewer for many walkers"
-    )
+    trace_points: int = Field(600, ge=50, le=5000, description="points per walker in /traces of long chains, fewer for many walkers")
     event_interval_s: float = Field(1.0, gt=0, le=60, description="seconds between two looks at the storage for server-sent events [s]")
     page_limit: int = Field(1000, ge=1, le=10000, description="largest page any list gives")

@@ -64,10 +64,8 @@ def register(app: typer.Typer) -> None:
         ] = None,
     ) -> None:
         """Serve the REST API (/api/v1) and the dashboard (/) of stored campaigns, live while one runs."""
-        import uvicorn
-
         from database.campaigns.engine import describe_database, resolve_database_url
-        from services.api.app import create_app
+        from services.api.server import build_service
         from services.api.settings import ServiceSettings
 
         url = resolve_database_url(database)
@@ -78,5 +76,4 @@ def register(app: typer.Typer) -> None:
         typer.echo(f"Campaigns of {describe_database(url)}: http://{shown_host}:{taken_port}/   (Ctrl-C ends)")
         if host not in LOOPBACK:
             typer.echo("Reachable from other machines; everything is read-only and open to whoever can connect.", err=True)
-        config = uvicorn.Config(create_app(settings), log_level="warning", ws="none", timeout_graceful_shutdown=2)
-        uvicorn.Server(config).run(sockets=[listener])
+        build_service(settings).run(sockets=[listener])

@@ -6,6 +6,7 @@ import itertools
 import json
 import math
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -380,3 +381,13 @@ def test_free_port_and_foreign_address() -> None:
         assert listener.getsockname()[1] > 0
     with pytest.raises(ServiceAddressError):
         bind_socket("192.0.2.1", 8000)  # TEST-NET-1, on no machine
+
+
+def test_service_ends_at_once_while_somebody_listens(repository: SqlRepository) -> None:
+    fill_repository(repository)
+    with connect(ServiceSettings(database_url=repository.url, results="embedded", event_interval_s=30.0)) as client:
+        stream = client.stream("GET", f"{API}/events", params={"campaign": 1})
+        answer = stream.__enter__()
+        assert next(answer.iter_lines()).startswith("retry")
+        began = time.monotonic()
+    assert time.monotonic() - began < 3.0

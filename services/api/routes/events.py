@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from typing import Annotated
 
@@ -53,7 +54,8 @@ async def _events(request: Request, storage: Storage, campaign_id: int, interval
     num_sent = 0
     silent_s = 0.0
     yield f"retry: {int(interval_s * 3000)}\n\n"
-    while not await request.is_disconnected():
+    closing: asyncio.Event = request.app.state.closing
+    while not (closing.is_set() or await request.is_disconnected()):
         try:
             progress, hiscores = await run_in_threadpool(lambda: _look(storage, campaign_id))
         except UserFacingError as error:
@@ -71,7 +73,8 @@ async def _events(request: Request, storage: Storage, campaign_id: int, interval
         if silent_s >= KEEP_ALIVE_S:
             yield ": still here\n\n"
             silent_s = 0.0
-        await asyncio.sleep(interval_s)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(closing.wait(), interval_s)
         silent_s += interval_s
 
 
