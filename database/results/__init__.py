@@ -1,6 +1,7 @@
 """Published LHC results: read from the text database, compiled, memory-mapped.
 
-    smodels_text.py        files of the text database: line grammar, folders, data sets, maps
+    text_files.py          files of the text database: line grammar, errors with file and line
+    smodels_text.py        its results, data sets and maps
     literals.py            values with units, nothing evaluated
     grid_text.py           millions of grid rows to arrays
     particle_labels.py     what `jet`, `MET`, `anyBSM`, … stand for

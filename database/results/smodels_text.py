@@ -7,42 +7,19 @@ and line; what can be read but not used becomes a note on the result.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
 from database.errors import ResultsFormatError
 from database.results.grid_text import GridText, parse_grid
-from database.results.literals import LiteralError, Quantity, Value, as_number, parse_literal
+from database.results.literals import LiteralError, Quantity, Value, as_number
+from database.results.text_files import LogicalLine, TextFile, read_tags, value_of
 
 SUPPORTED_MAJOR_VERSION: Final = "3"
 SKIPPED_FOLDERS: Final = frozenset({"validation", "orig"})
 ACCEPTED_VALIDATION: Final = (True, "true", "True", "N/A", "tbd", None)
-_JOINS_WITH_PREVIOUS: Final = (" ", "\t", "}")
-
-
-class LogicalLine(NamedTuple):
-    """One `tag : value` of a file.
-
-    Attributes:
-        tag: left of the first colon.
-        value: right of it, continuation lines joined.
-        starts: offset in `value` where each physical line begins.
-        line: number of the first physical line, from 1.
-    """
-
-    tag: str
-    value: str
-    starts: tuple[int, ...]
-    line: int
-
-    def line_of(self, offset: int) -> int:
-        """Returns the physical line of a position in the value; the last one for a negative offset."""
-        if offset < 0:
-            return self.line + len(self.starts) - 1
-        return self.line + max(0, sum(start <= offset for start in self.starts) - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,95 +89,6 @@ class TextResult:
     notes: tuple[str, ...]
 
 
-class TextFile:
-    """One file of the database, with errors that name it.
-
-    Args:
-        path: the file.
-        root: folder that error messages leave away.
-    """
-
-    def __init__(self, path: Path, root: Path) -> None:
-        self.path = path
-        self.name = os.path.relpath(path, root)
-        try:
-            data = path.read_bytes()
-        except OSError as error:
-            raise ResultsFormatError(f"{self.name} cannot be read: {error.strerror}.") from None
-        try:
-            self.text = data.decode("utf-8")
-        except UnicodeDecodeError as error:
-            line = data.count(b"\n", 0, error.start) + 1
-            raise ResultsFormatError(f"{self.name}, line {line}: not a text file (UTF-8).") from None
-
-    def error(self, line: int, problem: str) -> ResultsFormatError:
-        """Returns the error that says what is wrong where."""
-        return ResultsFormatError(f"{self.name}, line {line}: {problem}.")
-
-    def lines(self) -> Iterator[LogicalLine]:
-        """Yields the file's logical lines.
-
-        A physical line is joined to the one before it if it starts with a blank, a tab or `}`, or if the one before
-        ends in `,` or in a backslash (which is removed).
-        """
-        physical = self.text.splitlines()
-        parts: list[str] = []
-        starts: list[int] = []
-        length, first, is_open = 0, 1, False
-        for number, raw in enumerate(physical, start=1):
-            line = raw.strip()
-            if not parts:
-                first = number
-            if line or parts:
-                starts.append(length)
-                continues = line.endswith("\\")
-                parts.append(line[:-1] if continues else line)
-                length += len(parts[-1])
-            else:
-                continue
-            is_open = line.endswith((",", "\\")) or (is_open and not line)
-            if number < len(physical) and (is_open or physical[number].startswith(_JOINS_WITH_PREVIOUS)):
-                continue
-            logical = self._split("".join(parts), starts, first)
-            parts, starts, length = [], [], 0
-            if logical is not None:
-                yield logical
-
-    def _split(self, text: str, starts: list[int], first: int) -> LogicalLine | None:
-        if text.startswith("#") or not text:
-            return None
-        tag, colon, value = text.partition(":")
-        if not colon:
-            raise self.error(first, f"expected 'tag: value', found {text[:40]!r}")
-        shift = len(text) - len(value.lstrip()) if value.strip() else len(tag) + 1
-        return LogicalLine(tag.strip(), value.strip(), tuple(start - shift for start in starts), first)
-
-
-def read_tags(file: TextFile) -> tuple[dict[str, Value], dict[str, int]]:
-    """Returns the values and lines of a globalInfo or dataInfo file.
-
-    A tag that appears more than once is ignored altogether; what is not a literal stays a text.
-    """
-    values: dict[str, Value] = {}
-    lines: dict[str, int] = {}
-    repeated: set[str] = set()
-    for logical in file.lines():
-        if logical.tag in lines:
-            repeated.add(logical.tag)
-        lines[logical.tag] = logical.line
-        values[logical.tag] = _value_of(logical)
-    return {tag: value for tag, value in values.items() if tag not in repeated}, lines
-
-
-def _value_of(logical: LogicalLine) -> Value:
-    if logical.tag == "lastUpdate":
-        return logical.value
-    try:
-        return parse_literal(logical.value)
-    except LiteralError:
-        return logical.value
-
-
 # ----------------------------------------------------------------------------------------------------------- maps
 
 
@@ -228,7 +116,7 @@ def read_map(file: TextFile, kind: str) -> TextMap | None:
             raise file.error(logical.line_of(error.offset), f"cannot read {tag!r}: {error}") from None
     if grid_tags[0] not in grids:
         raise file.error(tags[grid_tags[0]].line, f"{grid_tags[0]!r} is empty")
-    validated = _value_of(tags["validated"]) if "validated" in tags else None
+    validated = value_of(tags["validated"]) if "validated" in tags else None
     return TextMap(
         path=file.path,
         txname=tags["txName"].value,
@@ -250,7 +138,7 @@ def _conditions(logical: LogicalLine | None) -> tuple[str, ...]:
 
 
 def _final_state(file: TextFile, logical: LogicalLine | None) -> tuple[str, ...] | None:
-    value = None if logical is None else _value_of(logical)
+    value = None if logical is None else value_of(logical)
     if logical is None or value is None:
         return None
     if not isinstance(value, list | tuple) or isinstance(value, Quantity) or not all(isinstance(label, str) for label in value):
@@ -259,7 +147,7 @@ def _final_state(file: TextFile, logical: LogicalLine | None) -> tuple[str, ...]
 
 
 def _intermediate_state(file: TextFile, logical: LogicalLine | None) -> tuple[tuple[str, ...], ...] | None:
-    value = None if logical is None else _value_of(logical)
+    value = None if logical is None else value_of(logical)
     if logical is None or value is None:
         return None
     if not isinstance(value, list | tuple) or isinstance(value, Quantity):
@@ -273,7 +161,7 @@ def _intermediate_state(file: TextFile, logical: LogicalLine | None) -> tuple[tu
 
 
 def _data_map(file: TextFile, logical: LogicalLine | None, grid: GridText) -> tuple[tuple[int, str], ...] | None:
-    value = None if logical is None else _value_of(logical)
+    value = None if logical is None else value_of(logical)
     if logical is None or value is None:
         return None
     problem = "'dataMap' must map 0, 1, … to (node number, 'mass' | 'totalwidth', unit)"

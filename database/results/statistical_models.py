@@ -14,7 +14,8 @@ import numpy as np
 from database.results.literals import LiteralError, Value, as_number
 from database.results.maps import FloatArray
 from database.results.records import RegionRecord, StatModel, StatPayload, WorkspaceRecord
-from database.results.smodels_text import TextFile, TextResult
+from database.results.smodels_text import TextResult
+from database.results.text_files import TextFile
 
 
 class Notes:

@@ -10,7 +10,8 @@ import pytest
 from database.errors import ResultsFormatError
 from database.results.grid_text import parse_grid, transform_width
 from database.results.literals import LiteralError, Quantity, as_number, parse_literal
-from database.results.smodels_text import TextFile, find_results, read_map, read_result, read_tags, read_version
+from database.results.smodels_text import find_results, read_map, read_result, read_version
+from database.results.text_files import TextFile, read_tags
 from tests.text_database import GRID_MASSES, TextDatabase, mass_rows
 
 
