@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import socket
 import tempfile
 import time
 from pathlib import Path
@@ -37,6 +38,7 @@ SINGLE_THREAD = {
 SOCKET_ROOM = 60
 """Characters Ray appends to its folder for socket names; the kernel allows 107 in all."""
 
+START_FAILURES = (RayError, ConnectionError, OSError, RuntimeError, ValueError)
 DEATHS = (RayActorError, OutOfMemoryError, WorkerCrashedError)
 
 
@@ -52,6 +54,11 @@ class _WorkerActor:
 
     def request_stop(self) -> None:
         self._stop.set()
+
+
+def count_cores() -> int:
+    """Cores that this process may use, which a batch system or container may have restricted."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _short_folder() -> Path:
@@ -92,6 +99,7 @@ class RayPool:
 
     def _start(self, num_workers: int | None) -> None:
         address = os.environ.get("RAY_ADDRESS")
+        address = None if address in ("", "local") else address
         for name, value in {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}.items():
             os.environ.setdefault(name, value)
         options: dict[str, Any] = {
@@ -105,19 +113,35 @@ class RayPool:
                 self._folder = _short_folder()
                 options["_temp_dir"] = str(self._folder)
             options |= {
-                "num_cpus": max(num_workers or os.cpu_count() or 1, 1),
+                "num_cpus": num_workers or count_cores(),
                 "include_dashboard": False,
                 "object_store_memory": 100 * 2**20,
             }
         logging.getLogger("ray").setLevel(logging.ERROR)  # its advice about itself is not for our users
         log.info("starting Ray workers=%s address=%s", num_workers, address or "local")
         try:
-            ray.init(address=address, **options)
-        except (RayError, ConnectionError, OSError, RuntimeError, ValueError) as error:
+            if address:
+                _check_reachable(address)
+            self._init_ray(address, options)
+        except (*START_FAILURES, SystemExit) as error:  # Ray leaves the process where a cluster does not answer
             self._remove_folder()
-            where = f"the cluster at {address} cannot be joined" if address else "Ray does not start on this machine"
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise CampaignError(f"{where}: {first_line} (campaign.num_workers: 0 runs without Ray)") from error
+            if address:
+                hint = "a cluster that asks for a token needs RAY_AUTH_MODE=token here too"
+                raise CampaignError(f"the Ray cluster at {address} cannot be joined: {first_line} ({hint})") from error
+            raise CampaignError(f"Ray does not start on this machine: {first_line} (campaign.num_workers: 0 runs without it)") from error
+
+    @staticmethod
+    def _init_ray(address: str | None, options: dict[str, Any]) -> None:
+        """Joins a cluster, or starts one; the latter twice, because on shared nodes two users can pick one port at the same time."""
+        try:
+            ray.init(address=address, **options)
+        except START_FAILURES as error:
+            if address is not None:
+                raise
+            log.warning("Ray did not start (%s); trying once more", type(error).__name__)
+            ray.shutdown()
+            ray.init(address=address, **options)
 
     def _new_actor(self) -> Any:
         # SPREAD because actors that ask for no CPU, so that a user may run more of them than cores, would pile up on one node
@@ -202,6 +226,14 @@ class RayPool:
     def _remove_folder(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _check_reachable(address: str) -> None:
+    """Raises OSError where nobody listens at "host:port"; Ray itself would try for minutes."""
+    host, _, port = address.rpartition(":")
+    if port.isdecimal() and "/" not in host:
+        with socket.create_connection((host, int(port)), timeout=10.0):
+            pass
 
 
 def _own_pid(_actor: object) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -166,10 +167,27 @@ def campaign_row(repository: CampaignRepository, record: CampaignRecord) -> dict
         "results_label": record.results_label,
         "is_approximate": record.is_approximate,
         "driver": record.driver,
+        "silence_s": _silence_s(record),
         "error": record.error,
         "created_at": record.created_at.isoformat(),
         "updated_at": record.updated_at.isoformat(),
     }
+
+
+def _silence_s(record: CampaignRecord) -> float | None:
+    """Time since the last sign of life of a running campaign [s], None for others."""
+    from database.campaigns.status import CampaignStatus
+
+    return (datetime.now(UTC) - record.updated_at).total_seconds() if record.status is CampaignStatus.RUNNING else None
+
+
+def _status_text(status: str, silence_s: float | None) -> str:
+    """The state for people: a running campaign whose driver is silent has most likely lost it."""
+    from services.campaign.driver import STALE_AFTER_S
+    from services.cli.live import duration
+
+    is_silent = silence_s is not None and silence_s > STALE_AFTER_S
+    return f"{status}, silent for {duration(silence_s)}" if is_silent and silence_s is not None else status
 
 
 def _show_all(repository: CampaignRepository, *, as_json: bool) -> None:
@@ -188,7 +206,14 @@ def _show_all(repository: CampaignRepository, *, as_json: bool) -> None:
         best_k = number(row["best_k"]) if row["best_k"] is not None else "–"
         steps = f"{row['steps_done']}/{row['steps_total']}"
         numbers = (str(row["seed"]), str(row["num_walkers"]), steps, best_k)
-        table.add_row(str(row["campaign_id"]), row["name"], row["status"], *numbers, row["results_label"], row["updated_at"][:19])
+        table.add_row(
+            str(row["campaign_id"]),
+            row["name"],
+            _status_text(row["status"], row["silence_s"]),
+            *numbers,
+            row["results_label"],
+            row["updated_at"][:19],
+        )
     build_console().print(table)
 
 
@@ -232,9 +257,10 @@ def _show_one(repository: CampaignRepository, record: CampaignRecord, *, as_json
         )
         return
     console = build_console()
-    console.print(f"[bold]campaign {record.campaign_id} {record.name}[/bold]: {record.status}, seed {record.seed}, {record.results_label}")
+    state = _status_text(record.status.value, row["silence_s"])
+    console.print(f"[bold]campaign {record.campaign_id} {record.name}[/bold]: {state}, seed {record.seed}, {record.results_label}")
     if record.error:
-        console.print(f"[red]{record.error}[/red]", markup=True)
+        console.print(record.error, style="red", markup=False)
     table = Table()
     for name in ("walker", "status", "step", "K", "T_L", "best K", "steps/s"):
         table.add_column(name, justify="left" if name == "status" else "right")

@@ -417,3 +417,12 @@ def test_killed_driver_loses_only_the_batches_under_way(reference: dict[str, Any
     assert record.status is CampaignStatus.FINISHED
     assert outcome(repository, record.campaign_id) == reference
     repository.close()
+
+
+@pytest.mark.ray
+def test_cluster_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    repository = MemoryRepository()
+    with pytest.raises(CampaignError, match=r"the Ray cluster at 127.0.0.1:1 cannot be joined: .*refused"):
+        run_campaign(config(num_workers=None), repository, factory=TOY)
+    assert repository.list_campaigns()[0].status is CampaignStatus.FAILED
