@@ -33,7 +33,7 @@ class CampaignSettings(BaseModel):
     checkpoint_every_s: float = Field(5.0, gt=0, description="... and at most this long [s]; a killed worker loses no more")
     max_worker_deaths: int = Field(3, ge=0, description="a walker whose worker died more often than this at one place is given up")
     batch_timeout_s: float = Field(1800.0, gt=0, description="a worker that stores nothing for this long is replaced [s]")
-    keep_hiscores: int = Field(10, ge=1, description="length of the hiscore list")
+    keep_hiscores: int = Field(10, ge=1, description="length of the hiscore list; each particle content is listed once, by its best model")
     database: str | None = Field(
         None, description="SQLAlchemy URL or SQLite file; none: $PROTOMODELS_DATABASE, else protomodels.db in the working directory"
     )
@@ -47,8 +47,10 @@ class ResultsSettings(BaseModel):
     store: str = Field(
         EMBEDDED, min_length=1, description="embedded: the excerpt for demonstration; default: the imported database; else a store's path"
     )
-    select_analyses: tuple[str, ...] = Field((), description="only these analyses, e.g. CMS-SUS-19-006; empty: all")
-    exclude_analyses: tuple[str, ...] = Field((), description="all but these analyses")
+    select_analyses: tuple[str, ...] = Field(
+        (), description="only these analyses, e.g. CMS-SUS-19-006; with :ul or :em only its limits or its efficiency maps; empty: all"
+    )
+    exclude_analyses: tuple[str, ...] = Field((), description="all but these analyses; :ul and :em as above")
     select_txnames: tuple[str, ...] = Field((), description="only maps of these simplified topologies, e.g. T2tt; empty: all")
     exclude_txnames: tuple[str, ...] = Field((), description="all but maps of these simplified topologies")
 

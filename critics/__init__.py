@@ -1,7 +1,7 @@
 """Critics: judge whether a model contradicts published limits. They judge; the walk acts.
 
-    verdict.py       what a critic says
-    settings.py      which critics are asked, their thresholds
-    upper_limit.py   critics that compare cross sections with limits (v1: caps μ; v2: counts and vetoes)
-    panel.py         the joint verdict, cheapest critic first
+verdict.py       what a critic says
+settings.py      which critics are asked, their thresholds
+upper_limit.py   critics that compare cross sections with limits (v1: caps μ; v2: counts and vetoes)
+panel.py         the joint verdict, cheapest critic first
 """

@@ -1,12 +1,12 @@
 """The project's exceptions.
 
-    ProtomodelsError                everything this project raises on purpose
-    └── UserFacingError             one clear sentence, safe to show to any user or client
-        ├── ResultsFormatError      a published-results file does not follow its format (names file and line)
-        ├── StoreError              a compiled results store is missing, incompatible or damaged
-        ├── ModelFormatError        a protomodel file or record is not valid (names the field)
-        ├── ConfigError             a configuration key is unknown, missing or ill-typed (names the key)
-        └── CampaignError           a campaign cannot be started, found or resumed
+ProtomodelsError                everything this project raises on purpose
+└── UserFacingError             one clear sentence, safe to show to any user or client
+    ├── ResultsFormatError      a published-results file does not follow its format (names file and line)
+    ├── StoreError              a compiled results store is missing, incompatible or damaged
+    ├── ModelFormatError        a protomodel file or record is not valid (names the field)
+    ├── ConfigError             a configuration key is unknown, missing or ill-typed (names the key)
+    └── CampaignError           a campaign cannot be started, found or resumed
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import Protocol, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol, TypeVar
 
 
 class Ranked(Protocol):
@@ -18,17 +18,26 @@ class Ranked(Protocol):
     def step(self) -> int: ...
     @property
     def walker_number(self) -> int: ...
+    @property
+    def protomodel(self) -> Mapping[str, Any]: ...
 
 
 RankedT = TypeVar("RankedT", bound=Ranked)
 
 
-def rank_hiscores(candidates: Iterable[RankedT], keep: int) -> tuple[RankedT, ...]:
-    """The `keep` best candidates by K downwards, one per model hash, ties by hash.
+def particle_content(entry: Ranked) -> tuple[str, ...]:
+    """PDG ids of a candidate's particles, sorted; its hash where the model lists no masses."""
+    masses = entry.protomodel.get("masses")
+    return tuple(sorted(masses)) if isinstance(masses, Mapping) and masses else (entry.model_hash,)
 
-    Of several finds of one model the earliest stays (smallest step, then walker number). The result depends on the
-    set of candidates only, so offering them in batches, in any order and by any number of workers, ends in the same
-    list. Candidates without a finite K are left out.
+
+def rank_hiscores(candidates: Iterable[RankedT], keep: int) -> tuple[RankedT, ...]:
+    """The `keep` best particle contents by K downwards, each by its best model; ties by hash.
+
+    A walk that improves a model little by little would fill a list of models with one of them; a list of contents
+    shows the alternatives. Of several finds of one model the earliest stays (smallest step, then walker number). The
+    result depends on the set of candidates only, so offering them in batches, in any order and by any number of workers,
+    ends in the same list. Candidates without a finite K are left out.
 
     Args:
         candidates: listed entries and new ones.
@@ -41,4 +50,7 @@ def rank_hiscores(candidates: Iterable[RankedT], keep: int) -> tuple[RankedT, ..
         known = earliest.get(candidate.model_hash)
         if known is None or (candidate.step, candidate.walker_number) < (known.step, known.walker_number):
             earliest[candidate.model_hash] = candidate
-    return tuple(sorted(earliest.values(), key=lambda entry: (-entry.k, entry.model_hash))[:keep])
+    best: dict[tuple[str, ...], RankedT] = {}
+    for entry in sorted(earliest.values(), key=lambda entry: (-entry.k, entry.model_hash)):
+        best.setdefault(particle_content(entry), entry)
+    return tuple(best.values())[:keep]

@@ -43,9 +43,9 @@ class CampaignRepository(Protocol):
     - inf and nan survive a round trip, in floats and inside JSON values.
     - `record_batch` is all or nothing: steps, hiscores, counts and checkpoints of a batch become visible together,
       so the checkpoints always describe exactly the steps that are stored.
-    - The hiscore list of a campaign holds at most `keep_hiscores` entries, one per model hash (the earliest find,
-      by step then walker), ordered by K downwards, ties by hash. It depends on the set of candidates offered, not
-      on their order, and candidates whose K is nan or -inf never enter.
+    - The hiscore list of a campaign holds at most `keep_hiscores` entries, one per particle content (its best
+      model; of one model the earliest find, by step then walker), ordered by K downwards, ties by hash. It depends
+      on the set of candidates offered, not on their order, and candidates whose K is nan or -inf never enter.
     - States change only along the tables of `status.py`.
     - Times come from the database's clock.
     - Unknown numbers raise `CampaignNotFoundError` or `HiscoreNotFoundError`.

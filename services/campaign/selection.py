@@ -7,13 +7,14 @@ number. The content hash stays that of the whole store: the selection is part of
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from configs.schema import ResultsSettings
 from database.errors import ConfigError
+from database.results.records import ResultRecord
 from database.results.store import ResultsStore
 
 
@@ -29,16 +30,17 @@ def select_results(store: ResultsStore, settings: ResultsSettings) -> ResultsSto
     """
     if not (settings.select_analyses or settings.exclude_analyses or settings.select_txnames or settings.exclude_txnames):
         return store
-    analyses = [record.analysis_id for record in store.results]
+    analyses = [names_of(record) for record in store.results]
+    txnames = [(name,) for name in store.map_txnames]
     for key, names, known in (
         ("select_analyses", settings.select_analyses, analyses),
         ("exclude_analyses", settings.exclude_analyses, analyses),
-        ("select_txnames", settings.select_txnames, store.map_txnames),
-        ("exclude_txnames", settings.exclude_txnames, store.map_txnames),
+        ("select_txnames", settings.select_txnames, txnames),
+        ("exclude_txnames", settings.exclude_txnames, txnames),
     ):
-        _check_known(f"results.{key}", names, known)
+        _check_known(f"results.{key}", names, (name for aliases in known for name in aliases))
     is_analysis = _mask(analyses, settings.select_analyses, settings.exclude_analyses)
-    is_map = _mask(store.map_txnames, settings.select_txnames, settings.exclude_txnames)
+    is_map = _mask(txnames, settings.select_txnames, settings.exclude_txnames)
     is_map &= is_analysis[store.dataset_result[store.map_dataset]]
     kept = np.flatnonzero(is_map[store.atom_map])
     if kept.size == 0:
@@ -51,8 +53,16 @@ def select_results(store: ResultsStore, settings: ResultsSettings) -> ResultsSto
     )
 
 
-def _mask(names: Collection[str], select: Collection[str], exclude: Collection[str]) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    return np.array([(not select or name in select) and name not in exclude for name in names], dtype=np.bool_)
+def names_of(record: ResultRecord) -> tuple[str, str]:
+    """Names that select a result: its analysis, or the analysis with the kind of result, ":ul" or ":em"."""
+    return record.analysis_id, f"{record.analysis_id}:{'ul' if record.kind == 'upperLimit' else 'em'}"
+
+
+def _mask(
+    names: Sequence[tuple[str, ...]], select: Collection[str], exclude: Collection[str]
+) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
+    selected, excluded = set(select), set(exclude)
+    return np.array([(not selected or not selected.isdisjoint(a)) and excluded.isdisjoint(a) for a in names], dtype=np.bool_)
 
 
 def _check_known(key: str, names: Iterable[str], known: Iterable[str]) -> None:

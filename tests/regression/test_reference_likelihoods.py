@@ -1,22 +1,21 @@
 """Likelihoods and limits against the numbers of SModelS 3.0.3 for 80 random models on the text database 3.0.0.
 
-Needs the reference predictions (PROTOMODELS_REFERENCE_DATA, a directory) and the compiled full database
-(PROTOMODELS_STORE, or the default location). The reference numbers have 8 significant digits. Three of its combined
-fits did not converge and are far too high; they are recognised by r > 10, where only "not above" is asked for.
+Needs the reference predictions and the full database (fixtures `reference_data`, `full_store`). The reference numbers
+have 8 significant digits. Three of its combined fits did not converge and are far too high; they are recognised by r > 10,
+where only "not above" is asked for.
 """
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 
-from database.results.store import ResultsStore, default_store_path, open_store
+from database.results.store import ResultsStore
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.single_region import profile_single_regions
 from inference.limits import find_upper_limit
@@ -24,14 +23,7 @@ from inference.score import COVARIANCE_MODELS, build_covariance_model
 from inference.settings import Conventions
 from inference.types import DataKind, Outcome
 
-REFERENCE = Path(os.environ.get("PROTOMODELS_REFERENCE_DATA", Path(__file__).parents[3] / "shared" / "data"))
-STORE = Path(os.environ.get("PROTOMODELS_STORE", default_store_path()))
-
-pytestmark = [
-    pytest.mark.full_database,
-    pytest.mark.skipif(not (REFERENCE / "reference_predictions.json").exists(), reason="no reference predictions"),
-    pytest.mark.skipif(not (STORE / "meta.json").exists(), reason="the full database is not compiled"),
-]
+pytestmark = pytest.mark.full_database
 
 KINDS = {"obs": DataKind.OBSERVED, "exp": DataKind.APRIORI}
 
@@ -45,13 +37,13 @@ class CombinedCase(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def store() -> ResultsStore:
-    return open_store(STORE)
+def store(full_store: ResultsStore) -> ResultsStore:
+    return full_store
 
 
 @pytest.fixture(scope="module")
-def reference() -> list[list[dict[str, Any]]]:
-    points = json.loads((REFERENCE / "reference_predictions.json").read_text())
+def reference(reference_data: Path) -> list[list[dict[str, Any]]]:
+    points = json.loads((reference_data / "reference_predictions.json").read_text())
     return [point["predictions"] for point in points.values()]
 
 
