@@ -27,7 +27,7 @@ RankedT = TypeVar("RankedT", bound=Ranked)
 
 def particle_content(entry: Ranked) -> tuple[str, ...]:
     """PDG ids of a candidate's particles, sorted; its hash where the model lists no masses."""
-    masses = entry.protomodel.get("masses")
+    masses = entry.protomodel.get("masses_gev")
     return tuple(sorted(masses)) if isinstance(masses, Mapping) and masses else (entry.model_hash,)
 
 

@@ -83,7 +83,7 @@ def hiscore(model_hash: str, k: float, number: int = 0, step: int = 1, **changes
         prior_terms={"num_particles": 2, "num_ssms": 1.1},
         verdict={"is_excluded": False, "r_exp": math.nan, "mu_max": math.inf, "reason": "none"},
         combination=({"analysis_id": "CMS-SUS-19-006", "expected_error": math.nan},),
-        protomodel={"masses": {"1000022": 163.0, model_hash: 500.0}},
+        protomodel={"masses_gev": {"1000022": 163.0, model_hash: 500.0}},
         model_hash=model_hash,
         outcome="ok",
         failures={"ATLAS-SUSY-2018-41": 2},
@@ -282,9 +282,9 @@ def test_hiscore_list_holds_the_best_once_each(repository: CampaignRepository) -
 
 def test_hiscore_list_shows_each_particle_content_by_its_best_model(repository: CampaignRepository) -> None:
     campaign_id = started(repository)
-    stop = {"masses": {"1000022": 163.0, "1000006": 1166.0}}
-    moved = {"masses": {"1000006": 1170.0, "1000022": 160.0}}
-    squark = {"masses": {"1000022": 163.0, "1000001": 735.0}}
+    stop = {"masses_gev": {"1000022": 163.0, "1000006": 1166.0}}
+    moved = {"masses_gev": {"1000006": 1170.0, "1000022": 160.0}}
+    squark = {"masses_gev": {"1000022": 163.0, "1000001": 735.0}}
     batch = [hiscore("a", 3.0, protomodel=stop), hiscore("b", 3.5, protomodel=moved), hiscore("c", 1.0, protomodel=squark)]
     repository.record_batch(campaign_id, walkers=[update()], hiscores=batch)
     assert [entry.model_hash for entry in repository.list_hiscores(campaign_id)] == ["b", "c"]
