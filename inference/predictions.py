@@ -1,108 +1,56 @@
 """Predictions of a model for every published result, in one pass.
 
-Walk: topologies ──▶ matching ──▶ interpolation ──▶ **predictions** ──▶ likelihoods, critics. All maps on one grid share one simplex
+Walk: topologies ──▶ look-up ──▶ assembly ──▶ **predictions** ──▶ likelihoods, critics. All maps on one grid share one simplex
 look-up; all regions of an analysis come out together. Score and critics read the same `Predictions`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from database.results.constraints import Template
 from database.results.store import ResultsStore
+from inference.assembly import AtomArrays, Hits, assemble
 from inference.clustering import Cluster, LimitHit, cluster_hits
 from inference.conditions import Condition, parse_condition, violation
-from inference.interpolation import MAX_FULL, GridArrays, build_grid_arrays, evaluate_columns, rescale_width
-from inference.lifetime import is_prompt, lifetime_factor
-from inference.matching import DataMap, Matching, TemplateMatcher
+from inference.lookup import Coordinates, LookUp
+from inference.matching import TemplateMatcher
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
-from inference.topologies import SQRTS_TEV, State, Topology, TopologyList, build_topologies
+from inference.topologies import SQRTS_TEV, Topology, TopologyList, build_topologies
 from inference.types import FloatArray, IntArray, PredictionKind, Predictions
 
 MIN_XSEC_FB = 1e-6
 """Predictions below this effective cross section [fb] are dropped (SModelS 3.0)."""
-MIN_EFFICIENCY = 1e-14
 CONDITION_ROUNDING = 0.005
 """Violations are compared with their limit to two digits (SModelS 3.0)."""
 
+T = TypeVar("T")
 
-class _Slots(NamedTuple):
-    """Maps by slot: slot → grids → (column, atom) entries, in compressed sparse rows."""
 
-    slots: tuple[tuple[int, DataMap], ...]
-    grid_start: IntArray
-    grid: IntArray
-    entry_start: IntArray
-    column: IntArray
+class Populated(NamedTuple):
+    """Contributions to all populated regions and limit maps, with what they were looked up as.
+
+    Attributes:
+        hits: weights, sorted by group.
+        atom: map atom of each hit.
+        value: efficiency, or observed limit for a prompt topology [fb], of each hit.
+        expected: expected limit for a prompt topology [fb] of each hit; nan where there is none.
+        factor: lifetime factor of each hit.
+        coordinates: masses and widths [GeV] of each hit in the order of its map's axes.
+    """
+
+    hits: Hits
     atom: IntArray
-
-
-class _Task(NamedTuple):
-    """One topology to be looked up in the maps of one slot."""
-
-    topology: int
-    slot: int
-    coordinates: tuple[float, ...]
-
-
-@njit(cache=True)
-def _collect_hits(
-    task_slot: IntArray,
-    task_x: FloatArray,
-    grid_start: IntArray,
-    grid: IntArray,
-    entry_start: IntArray,
-    column: IntArray,
-    atom: IntArray,
-    arrays: GridArrays,
-    hit_task: IntArray,
-    hit_atom: IntArray,
-    hit_value: FloatArray,
-) -> int:
-    """Look all tasks up in all their maps; returns the number of hits written."""
-    count = 0
-    out = np.empty(4096)
-    for task in range(task_slot.size):
-        slot = task_slot[task]
-        for block in range(grid_start[slot], grid_start[slot + 1]):
-            first, last = entry_start[block], entry_start[block + 1]
-            if out.size < last - first:
-                out = np.empty(last - first)
-            if not evaluate_columns(grid[block], task_x[task], column[first:last], arrays, out):
-                continue
-            for k in range(last - first):
-                if not math.isnan(out[k]):
-                    hit_task[count] = task
-                    hit_atom[count] = atom[first + k]
-                    hit_value[count] = out[k]
-                    count += 1
-    return count
-
-
-@njit(cache=True)
-def _keep_unrelated(group: IntArray, topology: IntArray, origins: NDArray[np.uint64], kept: NDArray[np.bool_]) -> None:
-    """Within each group (sorted by falling weight), keep hits whose origins are disjoint from those kept before."""
-    taken = np.zeros(origins.shape[1], dtype=np.uint64)
-    for i in range(group.size):
-        if i == 0 or group[i] != group[i - 1]:
-            taken[:] = 0
-        row = origins[topology[i]]
-        is_free = True
-        for k in range(row.size):
-            if row[k] & taken[k]:
-                is_free = False
-                break
-        kept[i] = is_free
-        if is_free:
-            for k in range(row.size):
-                taken[k] |= row[k]
+    value: FloatArray
+    expected: FloatArray
+    factor: FloatArray
+    coordinates: Sequence[Coordinates]
 
 
 class Predictor:
@@ -116,22 +64,24 @@ class Predictor:
     def __init__(self, store: ResultsStore, settings: PredictionSettings) -> None:
         self.store = store
         self.settings = settings
-        self.arrays = build_grid_arrays(store)
-        self._slots = _build_slots(store)
-        self.matching = Matching(store.templates, self._slots.slots)
-        results = store.results
-        self._sqrts_index = np.array([SQRTS_TEV.index(result.sqrts_tev) for result in results], dtype=np.int32)
-        self._lumi_ifb = np.array([result.lumi_ifb for result in results])
-        is_limit = np.array([result.kind == "upperLimit" for result in results])
-        self._atom_map = np.asarray(store.atom_map)
-        self._atom_coefficient = np.asarray(store.atom_coefficient)
-        self._atom_dataset = np.asarray(store.map_dataset)[self._atom_map]
-        self._atom_result = np.asarray(store.dataset_result)[self._atom_dataset]
-        self._atom_is_limit = is_limit[self._atom_result]
+        self.look_up = LookUp(store)
+        self.num_regions = len(store.dataset_ids)
+        self.atom_map: IntArray = np.asarray(store.atom_map)
+        dataset = np.asarray(store.map_dataset)[self.atom_map]
+        result = np.asarray(store.dataset_result)[dataset]
+        sqrts = np.array([SQRTS_TEV.index(record.sqrts_tev) for record in store.results], dtype=np.int32)
+        is_limit = np.array([record.kind == "upperLimit" for record in store.results])[result]
         # signal regions are groups of their own, upper limits are treated map by map
-        self._atom_group = np.where(self._atom_is_limit, len(store.dataset_ids) + self._atom_map, self._atom_dataset).astype(np.int32)
+        group = np.where(is_limit, self.num_regions + self.atom_map, dataset).astype(np.int32)
+        self.atoms = AtomArrays(group, sqrts[result], np.asarray(store.atom_coefficient), is_limit)
+        self._num_groups = self.num_regions + len(store.map_txnames)
+        self._lumi_ifb = np.array([record.lumi_ifb for record in store.results])
+        self._has_model = np.array([record.stat_model != "none" for record in store.results])
+        self._dataset_result: IntArray = np.asarray(store.dataset_result)
+        self._ul_obs_fb, self._ul_exp_fb = np.asarray(store.ul_obs_fb), np.asarray(store.ul_exp_fb)
+        self._map_dataset: IntArray = np.asarray(store.map_dataset)
         self._conditions = _ConditionsOfMaps(store)
-        self._has_model = tuple(result.stat_model != "none" for result in results)
+        self._has_condition = self._conditions.groups(group, self.atom_map, self._num_groups)
 
     def topologies(self, spectrum: Spectrum) -> TopologyList:
         """Topologies of a spectrum under this predictor's settings."""
@@ -151,244 +101,278 @@ class Predictor:
         """
         return self.predict_topologies(self.topologies(spectrum))
 
+    def populate(self, topologies: TopologyList) -> Populated:
+        """Look all topologies up and add them up per region and limit map."""
+        ranges = self.look_up.ranges(topologies.topologies)
+        values = self.look_up.values
+        weights = np.array([topology.weight_fb for topology in topologies.topologies]).reshape(-1, 2)
+        hits = assemble(ranges, weights, _origin_words(topologies), values.atom, values.value, values.factor, self.atoms, self._num_groups)
+        source = hits.source
+        places = _Places(self.look_up.places, values.place[source])
+        return Populated(hits, values.atom[source], values.value[source], values.expected[source], values.factor[source], places)
+
     def predict_topologies(self, topologies: TopologyList) -> Predictions:
         """All predictions of already decomposed topologies."""
-        tasks = self._tasks(topologies)
-        if not tasks:
-            return _collect([], {}, topologies)
-        hits = self._hits(topologies, tasks)
-        return self._assemble(topologies, tasks, hits)
-
-    def _tasks(self, topologies: TopologyList) -> list[_Task]:
-        tasks: list[_Task] = []
-        for number, topology in enumerate(topologies.topologies):
-            matches = self.matching.slots(topology)
-            if not matches:
-                continue
-            states = topology.states
-            for slot, assignments in matches:
-                data_map = self._slots.slots[slot][1]
-                tasks.append(_Task(number, slot, max(_coordinates(states, assignment, data_map) for assignment in assignments)))
-        return tasks
-
-    def _hits(self, topologies: TopologyList, tasks: Sequence[_Task]) -> _Hits:
-        slots = self._slots
-        task_slot = np.array([task.slot for task in tasks], dtype=np.int32)
-        task_x = np.zeros((len(tasks), MAX_FULL))
-        for i, task in enumerate(tasks):
-            task_x[i, : len(task.coordinates)] = self._map_coordinates(task.coordinates, slots.slots[task.slot][1])
-        capacity = int(sum(slots.entry_start[slots.grid_start[s + 1]] - slots.entry_start[slots.grid_start[s]] for s in task_slot))
-        hit_task, hit_atom = np.empty(capacity, dtype=np.int32), np.empty(capacity, dtype=np.int32)
-        hit_value = np.empty(capacity)
-        count = _collect_hits(
-            task_slot,
-            task_x,
-            slots.grid_start,
-            slots.grid,
-            slots.entry_start,
-            slots.column,
-            slots.atom,
-            self.arrays,
-            hit_task,
-            hit_atom,
-            hit_value,
-        )
-        hit_task, hit_atom, hit_value = hit_task[:count], hit_atom[:count], hit_value[:count]
-        topology = np.array([task.topology for task in tasks], dtype=np.int32)[hit_task]
-        weights = np.array([t.weight_fb for t in topologies.topologies])
-        weight = weights[topology, self._sqrts_index[self._atom_result[hit_atom]]]
-        is_limit = self._atom_is_limit[hit_atom]
-        factor = self._lifetime_factors(topologies, topology, hit_atom)
-        is_limit = self._atom_is_limit[hit_atom]
-        with np.errstate(divide="ignore"):
-            limit = np.where(factor > 0.0, hit_value / factor, np.inf)
-        efficiency = np.where(is_limit, np.where(factor > 0.0, 1.0, 0.0), hit_value * factor)
-        weight = weight * efficiency
-        usable = (weight > 0.0) & (efficiency >= MIN_EFFICIENCY)
-        group = self._atom_group[hit_atom]
-        order = np.lexsort((topology, hit_atom, -weight, group))
-        order = order[usable[order]]
-        group, topology = group[order], topology[order]
-        kept = np.empty(order.size, dtype=np.bool_)
-        _keep_unrelated(group, topology, _origin_words(topologies), kept)
-        order = order[kept]
-        return _Hits(group[kept], topology[kept], hit_task[order], hit_atom[order], weight[order], limit[order], factor[order])
-
-    def _lifetime_factors(self, topologies: TopologyList, topology: IntArray, atom: IntArray) -> FloatArray:
-        """Fraction of decays each search sees, per hit; 1 for prompt models."""
-        factors = np.ones(atom.size)
-        delayed = [not is_prompt(t.states) for t in topologies.topologies]
-        if any(delayed):
-            for i, (number, a) in enumerate(zip(topology.tolist(), atom.tolist(), strict=True)):
-                if delayed[number]:
-                    factors[i] = self._lifetime_factor(topologies.topologies[number], a)
-        return factors
-
-    def _lifetime_factor(self, topology: Topology, atom: int) -> float:
-        data_map = self.store.data_maps[int(self.store.map_data_map[self._atom_map[atom]])]
-        widths_in_map = frozenset(node for node, kind in data_map if kind == "totalwidth")
-        handled = self.matching.nodes_of(topology, int(self.store.atom_template[atom]), widths_in_map)
-        result = self.store.results[int(self._atom_result[atom])]
-        return lifetime_factor(topology, handled, result.leff_inner_m, result.leff_outer_m)
-
-    @staticmethod
-    def _map_coordinates(coordinates: tuple[float, ...], data_map: DataMap) -> list[float]:
-        return [rescale_width(value) if kind == "totalwidth" else value for value, (_, kind) in zip(coordinates, data_map, strict=True)]
-
-    def _assemble(self, topologies: TopologyList, tasks: Sequence[_Task], hits: _Hits) -> Predictions:
-        entries: list[_Entry] = []
-        yields: dict[int, FloatArray] = {}
-        num_datasets = len(self.store.dataset_ids)
-        if hits.group.size == 0:
-            return _collect([], {}, topologies)
-        starts = np.flatnonzero(np.r_[True, hits.group[1:] != hits.group[:-1]])
-        stops = np.r_[starts[1:], hits.group.size]
-        xsec = np.add.reduceat(hits.weight * self._atom_coefficient[hits.atom], starts)
-        for start, stop, total in zip(starts.tolist(), stops.tolist(), xsec.tolist(), strict=True):
-            group = int(hits.group[start])
-            if group >= num_datasets:
-                entries.extend(self._limit_entries(group - num_datasets, start, stop, topologies, tasks, hits))
-            elif total >= MIN_XSEC_FB:
-                entries.append(self._region_entry(group, start, stop, total, topologies, hits, yields))
+        populated = self.populate(topologies)
+        hits = populated.hits
+        is_region = hits.groups < self.num_regions
+        is_kept = is_region & (hits.xsec_fb >= MIN_XSEC_FB)
+        violations = self._violations(populated, topologies)
         if self.settings.conventions is Conventions.DEFAULT:
-            entries = [entry for entry in entries if self._is_condition_met(entry, yields)]
-        entries.extend(self._combined_entries(entries, yields))
-        entries.sort(key=lambda entry: (entry.result, entry.kind, entry.dataset, entry.map_ids, -entry.xsec_fb))
-        return _collect(entries, yields, topologies)
+            is_kept &= violations <= self.settings.max_condition_violation * (1.0 + CONDITION_ROUNDING)
+        rows = np.flatnonzero(is_kept)
+        dataset = hits.groups[rows]
+        regions = _Rows(
+            result=self._dataset_result[dataset],
+            dataset=dataset,
+            kind=np.full(rows.size, PredictionKind.EFFICIENCY_MAP, dtype=np.int8),
+            xsec_fb=hits.xsec_fb[rows],
+            ul_obs_fb=self._ul_obs_fb[dataset],
+            ul_exp_fb=self._ul_exp_fb[dataset],
+            start=hits.start[rows],
+            stop=hits.start[rows + 1],
+            violation=violations[rows],
+        )
+        limits, order = self._limit_rows(populated, topologies)
+        yields = self._yields(regions)
+        combined = self._combined_rows(regions, yields)
+        used = np.zeros(hits.topology.size, dtype=np.bool_)
+        for start, stop in zip(regions.start.tolist(), regions.stop.tolist(), strict=True):
+            used[start:stop] = True
+        topology, map_id = hits.topology[order], self.atom_map[populated.atom[order]]
+        return _collect((regions, limits, combined), yields, _Contributions(topologies, topology, map_id, used))
 
-    def _is_condition_met(self, entry: _Entry, yields: dict[int, FloatArray]) -> bool:
-        """Whether the published conditions hold well enough; the yields of a region where they do not are dropped."""
-        limit = self.settings.max_condition_violation
-        if entry.violation <= limit * (1.0 + CONDITION_ROUNDING):
-            return True
-        if entry.result in yields:
-            yields[entry.result][entry.dataset - self.store.results[entry.result].dataset_start] = 0.0
-        return False
+    def _violations(self, populated: Populated, topologies: TopologyList) -> FloatArray:
+        """Largest violation of a published condition per populated group."""
+        hits = populated.hits
+        violations = np.zeros(hits.groups.size)
+        for row in np.flatnonzero(self._has_condition[hits.groups]).tolist():
+            if hits.groups[row] < self.num_regions:
+                violations[row] = self._violation(range(hits.start[row], hits.start[row + 1]), populated, topologies)
+        return violations
 
-    def _region_entry(
-        self, dataset: int, start: int, stop: int, xsec: float, topologies: TopologyList, hits: _Hits, yields: dict[int, FloatArray]
-    ) -> _Entry:
-        store = self.store
-        result = int(store.dataset_result[dataset])
-        if self._has_model[result]:
-            record = store.results[result]
-            regions = yields.setdefault(result, np.zeros(record.dataset_stop - record.dataset_start))
-            regions[dataset - record.dataset_start] = xsec * self._lumi_ifb[result]
-        numbers = range(start, stop)
-        return _Entry(
-            result, dataset, int(PredictionKind.EFFICIENCY_MAP), xsec, float(store.ul_obs_fb[dataset]), float(store.ul_exp_fb[dataset]),
-            *self._contributors(numbers, topologies, hits),
-        )  # fmt: skip
+    def _violation(self, numbers: Sequence[int], populated: Populated, topologies: TopologyList) -> float:
+        hits = populated.hits
+        maps = sorted({int(self.atom_map[populated.atom[n]]) for n in numbers})
+        return self._conditions.violation(maps, [(topologies.topologies[hits.topology[n]], float(hits.weight_fb[n])) for n in numbers])
 
-    def _contributors(
-        self, numbers: Sequence[int], topologies: TopologyList, hits: _Hits
-    ) -> tuple[tuple[int, ...], tuple[int, ...], int, float]:
-        """Maps, topologies and particles behind a prediction, and how badly it violates the maps' conditions."""
-        maps = tuple(sorted({int(self._atom_map[hits.atom[n]]) for n in numbers}))
-        found = tuple(sorted({int(hits.topology[n]) for n in numbers}))
-        mask = 0
-        for number in found:
-            mask |= topologies.topologies[number].pids
-        violated = 0.0
-        if self._conditions.any_in(maps):
-            weights = [(topologies.topologies[hits.topology[n]], float(hits.weight[n])) for n in numbers]
-            violated = self._conditions.violation(maps, weights)
-        return maps, found, mask, violated
+    def _limit_rows(self, populated: Populated, topologies: TopologyList) -> tuple[_Rows, IntArray]:
+        """One row per cluster of topologies in a limit map, and the hits in an order that keeps clusters together."""
+        hits = populated.hits
+        order = np.arange(hits.topology.size, dtype=np.int32)
+        rows = np.flatnonzero(hits.groups >= self.num_regions)
+        start, stop = hits.start[rows], hits.start[rows + 1]
+        is_single = stop - start == 1
+        is_simple = is_single & ~self._has_condition[hits.groups[rows]]
+        first = start[is_simple]
+        factor = populated.factor[first]
+        maps = hits.groups[rows[is_simple]] - self.num_regions
+        simple = _Rows(
+            result=self._dataset_result[self._map_dataset[maps]],
+            dataset=self._map_dataset[maps],
+            kind=np.full(maps.size, PredictionKind.UPPER_LIMIT, dtype=np.int8),
+            xsec_fb=hits.xsec_fb[rows[is_simple]],
+            ul_obs_fb=populated.value[first] / factor,
+            ul_exp_fb=populated.expected[first] / factor,
+            start=first,
+            stop=first + 1,
+            violation=np.zeros(maps.size),
+        )
+        clusters: list[tuple[int, int, int, float, float, float, float]] = []
+        for row in rows[~is_simple].tolist():
+            clusters.extend(self._cluster_rows(row, populated, topologies, order))
+        if clusters:
+            simple = _concatenate((simple, self._rows_of_clusters(clusters)))
+        return simple.select(simple.xsec_fb >= MIN_XSEC_FB), order
 
-    def _limit_entries(
-        self, map_id: int, start: int, stop: int, topologies: TopologyList, tasks: Sequence[_Task], hits: _Hits
-    ) -> list[_Entry]:
-        store = self.store
-        dataset = int(store.map_dataset[map_id])
-        result = int(store.dataset_result[dataset])
+    def _cluster_rows(
+        self, row: int, populated: Populated, topologies: TopologyList, order: IntArray
+    ) -> list[tuple[int, int, int, float, float, float, float]]:
+        """(map, first hit, last hit, σ, observed, expected limit, violation) per cluster; `order` is updated."""
+        hits, store = populated.hits, self.store
+        map_id = int(hits.groups[row]) - self.num_regions
+        start, stop = int(hits.start[row]), int(hits.start[row + 1])
         data_map = store.data_maps[int(store.map_data_map[map_id])]
+        grid, column = int(store.map_grid[map_id]), int(store.map_column[map_id])
+        grid_exp, column_exp = int(store.map_grid_exp[map_id]), int(store.map_column_exp[map_id])
         found = [
             LimitHit(
                 n,
-                float(hits.weight[n]),
-                float(hits.limit[n]),
-                tasks[hits.task[n]].coordinates,
+                float(hits.weight_fb[n]),
+                float(populated.value[n] / populated.factor[n]),
+                populated.coordinates[n],
                 tuple(value for state in topologies.topologies[hits.topology[n]].states for value in (state.mass, state.width)),
-                float(hits.factor[n]),
+                float(populated.factor[n]),
             )
             for n in range(start, stop)
         ]
-        if len(found) == 1:
-            clusters = [Cluster((found[0],), found[0].coordinates, found[0].limit_fb)]
-        else:
-            column, grid = int(store.map_column[map_id]), int(store.map_grid[map_id])
-            clusters = cluster_hits(found, lambda x: self._value(grid, column, x, data_map), self.settings.conventions)
-        entries = []
+
+        def limit_at(x: Coordinates) -> float:
+            return self.look_up.value_at(grid, column, x, data_map)
+
+        clusters = cluster_hits(found, limit_at, self.settings.conventions) if len(found) > 1 else [_alone(found[0])]
+        rows, position = [], start
         for cluster in clusters:
             numbers = [hit.number for hit in cluster.hits]
-            xsec = float(sum(hit.weight_fb * self._atom_coefficient[hits.atom[hit.number]] for hit in cluster.hits))
-            if xsec < MIN_XSEC_FB:
-                continue
+            xsec = sum(hit.weight_fb * float(self.atoms.coefficient[populated.atom[hit.number]]) for hit in cluster.hits)
             expected = math.nan
-            if store.map_grid_exp[map_id] >= 0:
-                expected = self._value(int(store.map_grid_exp[map_id]), int(store.map_column_exp[map_id]), cluster.coordinates, data_map)
-                expected /= cluster.lifetime_factor
-            entries.append(
-                _Entry(
-                    result, dataset, int(PredictionKind.UPPER_LIMIT), xsec, cluster.limit_fb, expected,
-                    *self._contributors(numbers, topologies, hits),
-                )
-            )  # fmt: skip
-        return entries
+            if grid_exp >= 0:
+                expected = self.look_up.value_at(grid_exp, column_exp, cluster.coordinates, data_map) / cluster.lifetime_factor
+            violated = self._violation(numbers, populated, topologies) if self._has_condition[hits.groups[row]] else 0.0
+            order[position : position + len(numbers)] = numbers
+            if self.settings.conventions is Conventions.SMODELS or self._is_tolerable(violated):
+                rows.append((map_id, position, position + len(numbers), xsec, cluster.limit_fb, expected, violated))
+            position += len(numbers)
+        return rows
 
-    def _value(self, grid: int, column: int, coordinates: tuple[float, ...], data_map: DataMap) -> float:
-        x = np.zeros(MAX_FULL)
-        x[: len(coordinates)] = self._map_coordinates(coordinates, data_map)
-        out = np.empty(1)
-        evaluate_columns(grid, x, np.array([column], dtype=np.int32), self.arrays, out)
-        return float(out[0])
+    def _is_tolerable(self, violated: float) -> bool:
+        return violated <= self.settings.max_condition_violation * (1.0 + CONDITION_ROUNDING)
 
-    def _combined_entries(self, entries: Sequence[_Entry], yields: dict[int, FloatArray]) -> list[_Entry]:
-        """One entry per analysis with a statistical model that sees a signal."""
-        combined = []
+    def _rows_of_clusters(self, clusters: Sequence[tuple[int, int, int, float, float, float, float]]) -> _Rows:
+        maps, start, stop = (np.array([cluster[k] for cluster in clusters], dtype=np.int32) for k in range(3))
+        xsec, observed, expected, violated = (np.array([cluster[k] for cluster in clusters]) for k in range(3, 7))
+        dataset = self._map_dataset[maps]
+        kind = np.full(maps.size, PredictionKind.UPPER_LIMIT, dtype=np.int8)
+        return _Rows(self._dataset_result[dataset], dataset, kind, xsec, observed, expected, start, stop, violated)
+
+    def _yields(self, regions: _Rows) -> dict[int, FloatArray]:
+        """Expected events of all regions of every populated result with a statistical model."""
+        yields: dict[int, FloatArray] = {}
+        rows = np.flatnonzero(self._has_model[regions.result])
+        if rows.size:
+            result, events = regions.result[rows], regions.xsec_fb[rows] * self._lumi_ifb[regions.result[rows]]
+            for number in np.unique(result).tolist():
+                record = self.store.results[number]
+                mine = result == number
+                yields[number] = np.zeros(record.dataset_stop - record.dataset_start)
+                yields[number][regions.dataset[rows[mine]] - record.dataset_start] = events[mine]
+        return yields
+
+    def _combined_rows(self, regions: _Rows, yields: dict[int, FloatArray]) -> _Rows:
+        """One row per analysis with a statistical model that sees a signal."""
+        spans = []
         for result in sorted(yields):
-            regions = [entry for entry in entries if entry.result == result]
-            if len(regions) == 1 and self.settings.conventions is Conventions.SMODELS:
-                continue
-            mask = 0
-            for entry in regions:
-                mask |= entry.pids
-            combined.append(
-                _Entry(
-                    result, -1, int(PredictionKind.COMBINED), sum(entry.xsec_fb for entry in regions), math.nan, math.nan,
-                    tuple(sorted({number for entry in regions for number in entry.map_ids})),
-                    tuple(sorted({number for entry in regions for number in entry.topology_ids})),
-                    mask,
-                )
-            )  # fmt: skip
-        return combined
+            rows = np.flatnonzero(regions.result == result)
+            if rows.size > 1 or self.settings.conventions is Conventions.DEFAULT:
+                spans.append((result, int(regions.start[rows[0]]), int(regions.stop[rows[-1]]), float(regions.xsec_fb[rows].sum())))
+        size = len(spans)
+        results, start, stop = (np.array([span[k] for span in spans], dtype=np.int32) for k in range(3))
+        xsec = np.array([span[3] for span in spans], dtype=np.float64)
+        kind = np.full(size, PredictionKind.COMBINED, dtype=np.int8)
+        nothing = np.full(size, math.nan)
+        return _Rows(results, np.full(size, -1, dtype=np.int32), kind, xsec, nothing, nothing, start, stop, np.zeros(size))
 
 
-class _Hits(NamedTuple):
-    """Kept (topology, map atom) pairs, sorted by group."""
+def _alone(hit: LimitHit) -> Cluster:
+    return Cluster((hit,), hit.coordinates, hit.limit_fb)
 
-    group: IntArray
+
+class _Rows(NamedTuple):
+    """Predictions of one kind, struct of arrays; hits start … stop contribute."""
+
+    result: IntArray
+    dataset: IntArray
+    kind: NDArray[np.int8]
+    xsec_fb: FloatArray
+    ul_obs_fb: FloatArray
+    ul_exp_fb: FloatArray
+    start: IntArray
+    stop: IntArray
+    violation: FloatArray
+
+    def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> _Rows:
+        return _Rows(*(column[rows] for column in self))
+
+
+def _concatenate(parts: Sequence[_Rows]) -> _Rows:
+    return _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+
+
+class _Places(Sequence[Coordinates]):
+    """Coordinates per hit, read through the number of their place."""
+
+    def __init__(self, places: list[Coordinates], numbers: IntArray) -> None:
+        self._places = places
+        self._numbers = numbers
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    @overload
+    def __getitem__(self, index: int) -> Coordinates: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Coordinates]: ...
+    def __getitem__(self, index: int | slice) -> Coordinates | Sequence[Coordinates]:
+        if isinstance(index, slice):
+            return [self._places[number] for number in self._numbers[index]]
+        return self._places[self._numbers[index]]
+
+
+class _Lazy(Sequence[T]):
+    """Entries made when they are asked for: most predictions are never described."""
+
+    def __init__(self, size: int, make: Callable[[int], T]) -> None:
+        self._size = size
+        self._make = make
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[T]: ...
+    def __getitem__(self, index: int | slice) -> T | Sequence[T]:
+        if isinstance(index, slice):
+            return [self._make(i) for i in range(*index.indices(self._size))]
+        if not -self._size <= index < self._size:
+            raise IndexError(index)
+        return self._make(index % self._size)
+
+
+class _Contributions(NamedTuple):
+    """Who contributes: topology and map per hit, and whether its region became a prediction."""
+
+    topologies: TopologyList
     topology: IntArray
-    task: IntArray
-    atom: IntArray
-    weight: FloatArray
-    limit: FloatArray
-    factor: FloatArray
+    map_id: IntArray
+    used: NDArray[np.bool_]
+
+    def numbers(self, row: _Rows, i: int) -> IntArray:
+        """Hits behind row i."""
+        numbers = np.arange(row.start[i], row.stop[i])
+        return numbers[self.used[numbers]] if row.kind[i] == PredictionKind.COMBINED else numbers
+
+    def maps(self, row: _Rows, i: int) -> tuple[int, ...]:
+        return tuple(np.unique(self.map_id[self.numbers(row, i)]).tolist())
+
+    def topology_ids(self, row: _Rows, i: int) -> tuple[int, ...]:
+        return tuple(np.unique(self.topology[self.numbers(row, i)]).tolist())
+
+    def pids(self, row: _Rows, i: int) -> frozenset[int]:
+        mask = 0
+        for number in self.topology_ids(row, i):
+            mask |= self.topologies.topologies[number].pids
+        return self.topologies.pids_of(mask)
 
 
-class _Entry(NamedTuple):
-    """One prediction before the arrays are made."""
-
-    result: int
-    dataset: int
-    kind: int
-    xsec_fb: float
-    ul_obs_fb: float
-    ul_exp_fb: float
-    map_ids: tuple[int, ...]
-    topology_ids: tuple[int, ...]
-    pids: int
-    violation: float = 0.0
+def _collect(parts: Sequence[_Rows], yields: dict[int, FloatArray], contributions: _Contributions) -> Predictions:
+    rows = _concatenate(parts)
+    rows = rows.select(np.lexsort((-rows.xsec_fb, rows.start, rows.dataset, rows.kind, rows.result)))
+    size = int(rows.result.size)
+    return Predictions(
+        result=rows.result,
+        dataset=rows.dataset,
+        kind=rows.kind,
+        xsec_fb=rows.xsec_fb,
+        ul_obs_fb=rows.ul_obs_fb,
+        ul_exp_fb=rows.ul_exp_fb,
+        map_ids=_Lazy(size, lambda i: contributions.maps(rows, i)),
+        topology_ids=_Lazy(size, lambda i: contributions.topology_ids(rows, i)),
+        pids=_Lazy(size, lambda i: contributions.pids(rows, i)),
+        region_yields=yields,
+        condition_violation=rows.violation,
+    )
 
 
 class _ConditionsOfMaps:
@@ -401,8 +385,11 @@ class _ConditionsOfMaps:
         self._matchers: dict[Template, TemplateMatcher] = {}
         self._known: dict[tuple[str, Template], bool] = {}
 
-    def any_in(self, maps: Sequence[int]) -> bool:
-        return any(map_id in self._conditions for map_id in maps)
+    def groups(self, group: IntArray, atom_map: IntArray, num_groups: int) -> NDArray[np.bool_]:
+        """Whether any map of a group has a condition, shape (num_groups,)."""
+        out = np.zeros(num_groups, dtype=np.bool_)
+        out[group[np.isin(atom_map, list(self._conditions))]] = True
+        return out
 
     def violation(self, maps: Sequence[int], weights: Sequence[tuple[Topology, float]]) -> float:
         """Largest violation over the maps, given (topology, weight [fb]) of the signal."""
@@ -420,59 +407,8 @@ class _ConditionsOfMaps:
         return self._known[key]
 
 
-def _coordinates(states: Sequence[State], assignment: tuple[int, ...], data_map: DataMap) -> tuple[float, ...]:
-    return tuple(
-        states[node].width if kind == "totalwidth" else states[node].mass for node, (_, kind) in zip(assignment, data_map, strict=True)
-    )
-
-
 def _origin_words(topologies: TopologyList) -> NDArray[np.uint64]:
     words = max(1, -(-topologies.num_origins // 64))
-    out = np.zeros((len(topologies.topologies), words), dtype=np.uint64)
     mask = (1 << 64) - 1
-    for i, topology in enumerate(topologies.topologies):
-        for k in range(words):
-            out[i, k] = topology.origins >> (64 * k) & mask
-    return out
-
-
-def _collect(entries: Sequence[_Entry], yields: dict[int, FloatArray], topologies: TopologyList) -> Predictions:
-    return Predictions(
-        result=np.array([entry.result for entry in entries], dtype=np.int32),
-        dataset=np.array([entry.dataset for entry in entries], dtype=np.int32),
-        kind=np.array([entry.kind for entry in entries], dtype=np.int8),
-        xsec_fb=np.array([entry.xsec_fb for entry in entries], dtype=np.float64),
-        ul_obs_fb=np.array([entry.ul_obs_fb for entry in entries], dtype=np.float64),
-        ul_exp_fb=np.array([entry.ul_exp_fb for entry in entries], dtype=np.float64),
-        map_ids=tuple(entry.map_ids for entry in entries),
-        topology_ids=tuple(entry.topology_ids for entry in entries),
-        pids=tuple(topologies.pids_of(entry.pids) for entry in entries),
-        region_yields=yields,
-        condition_violation=np.array([entry.violation for entry in entries], dtype=np.float64),
-    )
-
-
-def _build_slots(store: ResultsStore) -> _Slots:
-    """Group all (map, atom) pairs by template and data map, then by grid."""
-    grouped: dict[tuple[int, int], dict[int, list[tuple[int, int]]]] = {}
-    for atom, (map_id, template) in enumerate(zip(store.atom_map.tolist(), store.atom_template.tolist(), strict=True)):
-        data_map, grid = int(store.map_data_map[map_id]), int(store.map_grid[map_id])
-        grouped.setdefault((template, data_map), {}).setdefault(grid, []).append((int(store.map_column[map_id]), atom))
-    slots: list[tuple[int, DataMap]] = []
-    grids: list[int] = []
-    columns: list[int] = []
-    atoms: list[int] = []
-    grid_start, entry_start = [0], [0]
-    for (template, data_map), blocks in sorted(grouped.items()):
-        slots.append((template, store.data_maps[data_map]))
-        for grid, pairs in sorted(blocks.items()):
-            grids.append(grid)
-            columns.extend(column for column, _ in pairs)
-            atoms.extend(atom for _, atom in pairs)
-            entry_start.append(len(columns))
-        grid_start.append(len(grids))
-
-    def ints(values: Sequence[int]) -> IntArray:
-        return np.array(values, dtype=np.int32)
-
-    return _Slots(tuple(slots), ints(grid_start), ints(grids), ints(entry_start), ints(columns), ints(atoms))
+    rows = [[topology.origins >> (64 * k) & mask for k in range(words)] for topology in topologies.topologies]
+    return np.array(rows, dtype=np.uint64).reshape(-1, words)

@@ -6,7 +6,7 @@ the model populates. Score and critics read the same object; nothing is computed
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
@@ -74,8 +74,8 @@ class Predictions(NamedTuple):
     xsec_fb: FloatArray
     ul_obs_fb: FloatArray
     ul_exp_fb: FloatArray
-    map_ids: tuple[tuple[int, ...], ...]
-    topology_ids: tuple[tuple[int, ...], ...]
-    pids: tuple[frozenset[int], ...]
+    map_ids: Sequence[tuple[int, ...]]
+    topology_ids: Sequence[tuple[int, ...]]
+    pids: Sequence[frozenset[int]]
     region_yields: Mapping[int, FloatArray]
     condition_violation: FloatArray
