@@ -11,8 +11,9 @@ compressed, and the compressed copies are kept beside their originals.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from inference.quantum_numbers import INVISIBLE_SM, VISIBLE_NEUTRALS, QuantumNumbers, bsm_quantum_numbers, sm_label
 from inference.settings import PredictionSettings
@@ -117,11 +118,28 @@ def _branch_key(branch: Branch) -> tuple[str, tuple[State, ...]]:
     return branch.signature, branch.states
 
 
+_Key = tuple[str, tuple[State, ...], str, tuple[State, ...]]
+
+
+class Recorder(Protocol):
+    """Is told how the weights of the topologies come about; their derivatives need to know (`inference.gradients.weights`)."""
+
+    def add_branch(self, branch: Branch, pid: int, daughters: tuple[int, ...], parts: tuple[Branch, ...]) -> None:
+        """A branch in which a positive pid decays through a channel of the spectrum, its BSM daughters as in `parts`."""
+
+    def add_pair(self, key: _Key, pair: tuple[int, int], first: Branch, second: Branch, weight: tuple[float, float]) -> None:
+        """A decayed primary pair adds its weight [fb] to the uncompressed topology with this key."""
+
+    def number_origins(self, keys: Sequence[_Key]) -> None:
+        """The uncompressed topologies in the order of the bits of `Topology.origins`."""
+
+
 class _Decays:
     """Decays the particles of one spectrum; remembers what it has decayed."""
 
-    def __init__(self, spectrum: Spectrum) -> None:
+    def __init__(self, spectrum: Spectrum, recorder: Recorder | None = None) -> None:
         self.spectrum = spectrum
+        self._recorder = recorder
         self.pids = tuple(sorted(spectrum.masses))
         self._bit = {pid: 1 << i for i, pid in enumerate(self.pids)}
         self._states: dict[int, State] = {}
@@ -195,7 +213,11 @@ class _Decays:
                 if product * sub_br >= min_br
             ]
         own = self._bit[abs(pid)]
-        branches.extend((build_branch(state, labels, found, own, met_like), product) for found, product in combinations)
+        made = [(build_branch(state, labels, found, own, met_like), product) for found, product in combinations]
+        branches.extend(made)
+        if self._recorder is not None:
+            for (branch, _), (found, _) in zip(made, combinations, strict=True):
+                self._recorder.add_branch(branch, abs(pid), daughters, found)
 
 
 class _Compression:
@@ -253,9 +275,6 @@ class _Compression:
         return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
 
 
-_Key = tuple[str, tuple[State, ...], str, tuple[State, ...]]
-
-
 def _pair_key(pair: tuple[Branch, Branch]) -> _Key:
     return pair[0].signature, pair[0].states, pair[1].signature, pair[1].states
 
@@ -275,7 +294,7 @@ class _Merged:
         self.origins: dict[_Key, int] = {}
         self.pids: dict[_Key, int] = {}
 
-    def add(self, pair: tuple[Branch, Branch], weight: tuple[float, float], origins: int, pids: int) -> None:
+    def add(self, pair: tuple[Branch, Branch], weight: tuple[float, float], origins: int, pids: int) -> _Key:
         key = _pair_key(pair)
         known = self.weights.get(key)
         if known is None:
@@ -288,14 +307,16 @@ class _Merged:
             known[1] += weight[1]
             self.origins[key] |= origins
             self.pids[key] |= pids
+        return key
 
 
-def build_topologies(spectrum: Spectrum, settings: PredictionSettings) -> TopologyList:
+def build_topologies(spectrum: Spectrum, settings: PredictionSettings, recorder: Recorder | None = None) -> TopologyList:
     """All topologies of a spectrum above the cross-section cut, with their compressed copies.
 
     Args:
         spectrum: the model; masses are rounded to 0.1 GeV and raised to at least 1 GeV.
         settings: σ cut [fb], minimal mass gap [GeV] and which compressions to do.
+        recorder: is told what the weights are made of.
 
     Returns:
         Topologies in a canonical order that does not depend on the order of the input.
@@ -303,12 +324,14 @@ def build_topologies(spectrum: Spectrum, settings: PredictionSettings) -> Topolo
     Raises:
         ModelFormatError: the spectrum names a BSM particle whose quantum numbers are not known.
     """
-    decays = _Decays(spectrum)
+    decays = _Decays(spectrum, recorder)
     merged = _Merged()
     for pair, weight in _primary_pairs(spectrum, decays):
-        _decay_pair(pair, weight, settings.sigma_cut_fb, decays, merged)
+        _decay_pair(pair, weight, settings.sigma_cut_fb, decays, merged, recorder)
     # origins are numbered in canonical order, so that nothing depends on the order of the input
     keys = sorted(merged.pairs)
+    if recorder is not None:
+        recorder.number_origins(keys)
     everything = _Merged()
     for number, key in enumerate(keys):
         weights = merged.weights[key]
@@ -337,7 +360,9 @@ def _primary_pairs(spectrum: Spectrum, decays: _Decays) -> list[tuple[tuple[int,
     return [(pair, (weights[0], weights[1])) for pair, weights in sorted(pairs.items())]
 
 
-def _decay_pair(pair: tuple[int, int], weight: tuple[float, float], cut: float, decays: _Decays, merged: _Merged) -> None:
+def _decay_pair(
+    pair: tuple[int, int], weight: tuple[float, float], cut: float, decays: _Decays, merged: _Merged, recorder: Recorder | None
+) -> None:
     largest = max(weight)
     if largest < cut or largest <= 0.0:
         return
@@ -348,7 +373,10 @@ def _decay_pair(pair: tuple[int, int], weight: tuple[float, float], cut: float, 
         for second, second_br in seconds:
             br = first_br * second_br
             if largest * br >= cut:
-                merged.add(_sorted_pair(first, second), (weight[0] * br, weight[1] * br), 0, first.pids | second.pids)
+                product = (weight[0] * br, weight[1] * br)
+                key = merged.add(_sorted_pair(first, second), product, 0, first.pids | second.pids)
+                if recorder is not None:
+                    recorder.add_pair(key, pair, first, second, product)
 
 
 def _compressed_copies(pair: tuple[Branch, Branch], compression: _Compression, settings: PredictionSettings) -> list[tuple[Branch, Branch]]:
