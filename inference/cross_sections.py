@@ -94,6 +94,14 @@ class XsecTable(NamedTuple):
         below, above = self.log_xsec[index], self.log_xsec[index + 1]
         return below + (above - below) * (mass - low) / (high - low)
 
+    def log_slope_at(self, mass: float) -> float:
+        """Return d ln σ/dm [1/GeV] of the interpolation: at a node to the right of it, 0 where it is constant or ends."""
+        nodes = self.nodes
+        if mass < nodes[0] or mass >= nodes[-1]:
+            return 0.0
+        index = bisect_right(nodes, mass) - 1
+        return (self.log_xsec[index + 1] - self.log_xsec[index]) / (nodes[index + 1] - nodes[index])
+
 
 class _Share(NamedTuple):
     """Which table a pair reads, and which part of it."""
@@ -242,6 +250,28 @@ def reference_xsec_fb(pair: PidPair, masses: Mapping[int, float], sqrts_tev: int
     if mass_a is None or mass_b is None:
         return None
     return _xsec_fb(pair, 0.5 * (mass_a + mass_b), sqrts_tev)
+
+
+def reference_log_slope(pair: PidPair, masses: Mapping[int, float], sqrts_tev: int) -> float:
+    """Return d ln σ_ref/d m̄ [1/GeV], m̄ the mean mass of the pair; 0 for pairs without reference.
+
+    Args:
+        pair: sorted pair of signed PDG ids.
+        masses: mass [GeV] per positive PDG id.
+        sqrts_tev: centre-of-mass energy [TeV], 8 or 13.
+
+    Examples:
+        The stop cross section falls by about 0.7 % per GeV at 1 TeV:
+
+        >>> round(reference_log_slope((-1000006, 1000006), {1000006: 1000.0}, 13), 4)
+        -0.0072
+    """
+    share = _SHARES.get(pair)
+    mass_a, mass_b = masses.get(abs(pair[0])), masses.get(abs(pair[1]))
+    if share is None or mass_a is None or mass_b is None:
+        return 0.0
+    table = load_xsec_tables().get((share.process, sqrts_tev))
+    return 0.0 if table is None else table.log_slope_at(0.5 * (mass_a + mass_b))
 
 
 def reference_xsecs_fb(masses: Mapping[int, float], sqrts_tev: int) -> dict[PidPair, float]:

@@ -11,6 +11,7 @@ from inference.cross_sections import (
     SQRTS_TEV,
     load_xsec_tables,
     production_pairs,
+    reference_log_slope,
     reference_xsec_fb,
     reference_xsecs_fb,
 )
@@ -140,3 +141,19 @@ def test_bulk_agrees_with_single_pairs() -> None:
     masses = {1000022: 160.0, 1000006: 1100.0, 1000021: 1800.0, 1000024: 300.0}
     bulk = reference_xsecs_fb(masses, 13)
     assert bulk == {pair: reference_xsec_fb(pair, masses, 13) for pair in production_pairs(masses)}
+
+
+@pytest.mark.parametrize("mass", [31.1, 75.3, 131.7, 612.4, 1804.6, 2950.2])
+@pytest.mark.parametrize("pair", [(-1000006, 1000006), (1000021, 1000021), (1000023, 1000024), (-1000013, 1000014)])
+@pytest.mark.parametrize("sqrts_tev", SQRTS_TEV)
+def test_log_slope_is_the_slope_of_the_interpolation(pair: tuple[int, int], mass: float, sqrts_tev: int) -> None:
+    """Differences within one interval of a table; masses are chosen off the nodes."""
+    step = 1e-4
+    masses = {abs(pid): mass for pid in pair}
+    expected = math.log(xsec(pair, mass + step, mass + step, sqrts_tev) / xsec(pair, mass - step, mass - step, sqrts_tev)) / (2 * step)
+    assert reference_log_slope(pair, masses, sqrts_tev) == pytest.approx(expected, rel=1e-7, abs=1e-9)
+
+
+def test_log_slope_ends_with_the_tables() -> None:
+    assert reference_log_slope((-1000006, 1000006), {1000006: MAX_MEAN_MASS}, 13) == 0.0
+    assert reference_log_slope((1000022, 1000022), {1000022: 100.0}, 13) == 0.0
