@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from database.results.store import ResultsStore
 from inference.interpolation import MAX_FULL, GridArrays, build_grid_arrays, evaluate_columns, rescale_width
-from inference.lifetime import is_prompt, lifetime_factor
-from inference.matching import DataMap, Matching
+from inference.lifetime import LifetimeFactors, is_prompt, node_widths
+from inference.matching import Assignment, DataMap, Matching
 from inference.slots import Slots, build_slots
 from inference.topologies import State, Topology
 from inference.types import FloatArray, IntArray
@@ -100,7 +100,7 @@ class LookUp:
         self._atom_map = np.asarray(store.atom_map)
         self._atom_grid_exp = np.asarray(store.map_grid_exp)[self._atom_map].astype(np.int32)
         self._atom_column_exp = np.asarray(store.map_column_exp)[self._atom_map].astype(np.int32)
-        self._atom_result = np.asarray(store.dataset_result)[np.asarray(store.map_dataset)[self._atom_map]]
+        self._lifetimes = LifetimeFactors(store)
         self._capacity = max(capacity, 4 * len(self._atom_map))
         self.values = Values(
             np.empty(self._capacity, dtype=np.int32), np.empty(self._capacity), np.empty(self._capacity), np.empty(self._capacity),
@@ -152,6 +152,7 @@ class LookUp:
             return None
         start = position = self._filled
         states = topology.states
+        nodes = () if is_prompt(states) else node_widths(topology)
         for slot, assignments in matches:
             data_map = slots.slots[slot][1]
             coordinates = max(_coordinates(states, assignment, data_map) for assignment in assignments)
@@ -163,19 +164,13 @@ class LookUp:
             )  # fmt: skip
             self.values.place[before:position] = len(self.places)
             self.places.append(coordinates)
-        self.values.factor[start:position] = 1.0
-        if not is_prompt(states):
-            for i in range(start, position):
-                self.values.factor[i] = self._lifetime_factor(topology, int(self.values.atom[i]))
+            self.values.factor[before:position] = 1.0
+            if nodes:
+                chosen = [assignment for assignment in assignments if _coordinates(states, assignment, data_map) == coordinates]
+                handled = [nodes_with_width(assignment, data_map) for assignment in chosen]
+                self.values.factor[before:position] = self._lifetimes.of(nodes, handled, self.values.atom[before:position])
         self._filled = position
         return start, position
-
-    def _lifetime_factor(self, topology: Topology, atom: int) -> float:
-        data_map = self.store.data_maps[int(self.store.map_data_map[self._atom_map[atom]])]
-        widths_in_map = frozenset(node for node, kind in data_map if kind == "totalwidth")
-        handled = self.matching.nodes_of(topology, int(self.store.atom_template[atom]), widths_in_map)
-        result = self.store.results[int(self._atom_result[atom])]
-        return lifetime_factor(topology, handled, result.leff_inner_m, result.leff_outer_m)
 
     def value_at(self, grid: int, column: int, coordinates: Coordinates, data_map: DataMap) -> float:
         """Value of one map at given masses and widths [GeV]; nan outside."""
@@ -196,3 +191,8 @@ def _coordinates(states: tuple[State, ...], assignment: tuple[int, ...], data_ma
     return tuple(
         states[node].width if kind == "totalwidth" else states[node].mass for node, (_, kind) in zip(assignment, data_map, strict=True)
     )
+
+
+def nodes_with_width(assignment: Assignment, data_map: DataMap) -> frozenset[int]:
+    """Preorder numbers of the nodes whose width a map depends on."""
+    return frozenset(node for node, (_, kind) in zip(assignment, data_map, strict=True) if kind == "totalwidth")
