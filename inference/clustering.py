@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from inference.lifetime import NodeWidth, seen_fraction
 from inference.settings import Conventions
 
 MAX_DISTANCE = 0.2
@@ -29,6 +30,7 @@ class LimitHit(NamedTuple):
         coordinates: masses [GeV] and widths [GeV] in the order of the map's axes.
         masses: masses and widths of all its BSM nodes, to recognise degenerate topologies.
         lifetime_factor: fraction of its decays the search sees; 1 for prompt topologies.
+        widths: the states behind that fraction, in the order of the published diagram; empty for prompt topologies.
     """
 
     number: int
@@ -37,23 +39,21 @@ class LimitHit(NamedTuple):
     coordinates: Coordinates
     masses: tuple[float, ...]
     lifetime_factor: float = 1.0
+    widths: tuple[NodeWidth, ...] = ()
 
 
 class Cluster(NamedTuple):
-    """Topologies added up, with the coordinates and the limit of their average."""
+    """Topologies added up, with the coordinates, the limit and the lifetime factor of their average."""
 
     hits: tuple[LimitHit, ...]
     coordinates: Coordinates
     limit_fb: float
+    lifetime_factor: float = 1.0
 
     @property
     def weight_fb(self) -> float:
+        """Summed σ·BR [fb]."""
         return sum(hit.weight_fb for hit in self.hits)
-
-    @property
-    def lifetime_factor(self) -> float:
-        """σ-weighted mean of the members' factors."""
-        return mean_lifetime_factor(self.hits)
 
 
 def distance(first: float, second: float) -> float:
@@ -85,18 +85,42 @@ def mean_lifetime_factor(hits: Sequence[LimitHit]) -> float:
     return sum(hit.lifetime_factor * hit.weight_fb for hit in hits) / sum(hit.weight_fb for hit in hits)
 
 
-def cluster_hits(hits: Sequence[LimitHit], limit_at: Callable[[Coordinates], float], conventions: Conventions) -> list[Cluster]:
+def lifetime_factor_at_average(hits: Sequence[LimitHit], lengths_m: tuple[float, float]) -> float:
+    """Fraction of decays seen at the σ-weighted mean widths, rounded to five significant digits (SModelS 3.0.3)."""
+    total = sum(hit.weight_fb for hit in hits)
+    averages = [
+        NodeWidth(
+            _round_to_five_digits(sum(node.width * hit.weight_fb for node, hit in zip(nodes, hits, strict=True)) / total), nodes[0].is_leaf
+        )
+        for nodes in zip(*(hit.widths for hit in hits), strict=True)
+    ]
+    return seen_fraction(averages, *lengths_m)
+
+
+def cluster_hits(
+    hits: Sequence[LimitHit],
+    limit_at: Callable[[Coordinates], float],
+    conventions: Conventions,
+    lengths_m: tuple[float, float] = (math.nan, math.nan),
+) -> list[Cluster]:
     """Group the hits of one map into clusters, largest summed cross section first.
 
     Args:
         hits: topologies inside the map.
         limit_at: observed prompt limit [fb] at given coordinates; nan outside the map.
-        conventions: with SMODELS, distances to clusters of larger index are not recomputed after a merger and rejected
-            mergers block rows only, as SModelS 3.0.3 does.
+        conventions: with SMODELS, distances to clusters of larger index are not recomputed after a merger, rejected mergers
+            block rows only, and long-lived topologies are seen as their mean widths are, as SModelS 3.0.3 does; the default is the
+            mean of what is seen of each, which is exact.
+        lengths_m: effective lengths of the detector [m], nan for the defaults.
 
     Returns:
         Clusters; every hit is in exactly one.
     """
+    is_averaged = conventions is Conventions.SMODELS and all(hit.widths for hit in hits)
+
+    def factor_of(members: Sequence[LimitHit]) -> float:
+        return lifetime_factor_at_average(members, lengths_m) if is_averaged else mean_lifetime_factor(members)
+
     clusters = _degenerate_groups(hits)
     size = len(clusters)
     distances = [[distance(clusters[i].limit_fb, clusters[j].limit_fb) if i != j else math.inf for j in range(size)] for i in range(size)]
@@ -105,7 +129,7 @@ def cluster_hits(hits: Sequence[LimitHit], limit_at: Callable[[Coordinates], flo
         if not nearest < MAX_DISTANCE:
             break
         i, j = next((i, j) for i, row in enumerate(distances) for j, value in enumerate(row) if value == nearest)
-        merged = _merge(clusters[i], clusters[j], limit_at)
+        merged = _merge((*clusters[i].hits, *clusters[j].hits), limit_at, factor_of)
         if merged is None:
             _block(distances, i, j, conventions)
             continue
@@ -131,16 +155,18 @@ def _block(distances: list[list[float]], i: int, j: int, conventions: Convention
 
 
 def _degenerate_groups(hits: Sequence[LimitHit]) -> list[Cluster]:
-    groups: dict[tuple[float, tuple[float, ...]], list[LimitHit]] = {}
+    groups: dict[tuple[float, tuple[tuple[float, float], ...]], list[LimitHit]] = {}
     for hit in sorted(hits, key=lambda hit: (hit.limit_fb, hit.number)):
-        groups.setdefault((hit.limit_fb, hit.masses), []).append(hit)
-    return [Cluster(tuple(group), group[0].coordinates, group[0].limit_fb) for group in groups.values()]
+        states = tuple(sorted(zip(hit.masses[::2], hit.masses[1::2], strict=True)))  # whatever the order of the branches
+        groups.setdefault((hit.limit_fb, states), []).append(hit)
+    return [Cluster(tuple(group), group[0].coordinates, group[0].limit_fb, group[0].lifetime_factor) for group in groups.values()]
 
 
-def _merge(first: Cluster, second: Cluster, limit_at: Callable[[Coordinates], float]) -> Cluster | None:
-    hits = (*first.hits, *second.hits)
-    coordinates = average_coordinates(hits)
-    limit = limit_at(coordinates) / mean_lifetime_factor(hits)
+def _merge(
+    hits: tuple[LimitHit, ...], limit_at: Callable[[Coordinates], float], factor_of: Callable[[Sequence[LimitHit]], float]
+) -> Cluster | None:
+    coordinates, factor = average_coordinates(hits), factor_of(hits)
+    limit = limit_at(coordinates) / factor if factor > 0.0 else math.nan
     if math.isnan(limit) or any(distance(limit, hit.limit_fb) > MAX_DISTANCE for hit in hits):
         return None
-    return Cluster(hits, coordinates, limit)
+    return Cluster(hits, coordinates, limit, factor)

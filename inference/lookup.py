@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from database.results.store import ResultsStore
 from inference.interpolation import MAX_FULL, GridArrays, build_grid_arrays, evaluate_columns, rescale_width
-from inference.lifetime import LifetimeFactors, is_prompt, node_widths
+from inference.lifetime import LifetimeFactors, NodeWidth, is_prompt, node_widths
 from inference.matching import Assignment, DataMap, Matching
 from inference.slots import Slots, build_slots
 from inference.topologies import State, Topology
@@ -171,6 +171,14 @@ class LookUp:
                 self.values.factor[before:position] = self._lifetimes.of(nodes, handled, self.values.atom[before:position])
         self._filled = position
         return start, position
+
+    def open_widths(self, topology: Topology, atom: int) -> tuple[NodeWidth, ...]:
+        """States of a topology whose width the map of an atom does not depend on, in the order of the published diagram."""
+        data_map = self.store.data_maps[int(self.store.map_data_map[self._atom_map[atom]])]
+        nodes, known = node_widths(topology), {number for number, kind in data_map if kind == "totalwidth"}
+        laid = self.matching.lay(topology, int(self.store.atom_template[atom]))
+        best = max(laid, key=lambda found: _coordinates(topology.states, tuple(found[node] for node, _ in data_map), data_map))
+        return tuple(nodes[best[number]] for number in sorted(best) if number not in known)
 
     def value_at(self, grid: int, column: int, coordinates: Coordinates, data_map: DataMap) -> float:
         """Value of one map at given masses and widths [GeV]; nan outside."""

@@ -203,14 +203,17 @@ class Predictor:
                 populated.coordinates[n],
                 tuple(value for state in topologies.topologies[hits.topology[n]].states for value in (state.mass, state.width)),
                 float(populated.factor[n]),
+                () if populated.factor[n] == 1.0 else self.look_up.open_widths(topologies.topologies[hits.topology[n]], populated.atom[n]),
             )
             for n in range(start, stop)
         ]
+        record = store.results[int(store.dataset_result[store.map_dataset[map_id]])]
+        lengths = record.leff_inner_m, record.leff_outer_m
 
         def limit_at(x: Coordinates) -> float:
             return self.look_up.value_at(grid, column, x, data_map)
 
-        clusters = cluster_hits(found, limit_at, self.settings.conventions) if len(found) > 1 else [_alone(found[0])]
+        clusters = cluster_hits(found, limit_at, self.settings.conventions, lengths) if len(found) > 1 else [_alone(found[0])]
         rows, position = [], start
         for cluster in clusters:
             numbers = [hit.number for hit in cluster.hits]
@@ -264,7 +267,7 @@ class Predictor:
 
 
 def _alone(hit: LimitHit) -> Cluster:
-    return Cluster((hit,), hit.coordinates, hit.limit_fb)
+    return Cluster((hit,), hit.coordinates, hit.limit_fb, hit.lifetime_factor)
 
 
 class _Rows(NamedTuple):
