@@ -158,7 +158,7 @@ def test_clusters_add_similar_limits_and_keep_the_others_apart() -> None:
 
 
 def test_a_cluster_is_refused_where_its_average_is_outside_the_map() -> None:
-    hits = [LimitHit(0, 1.0, 10.0, (800.0,), (800.0,)), LimitHit(1, 1.0, 10.5, (820.0,), (820.0,))]
+    hits = [LimitHit(0, 1.0, 10.0, (800.0,), (800.0, 1.0)), LimitHit(1, 1.0, 10.5, (820.0,), (820.0, 1.0))]
     assert len(cluster_hits(hits, lambda x: math.nan, Conventions.DEFAULT)) == 2
 
 
