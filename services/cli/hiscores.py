@@ -238,7 +238,7 @@ def _print_one(entry: HiscoreRecord) -> None:
     console.print(table)
     production = Table(title="production")
     energies = sorted(spectrum.xsecs_fb)
-    for name in ("pair", "κ", *(f"σ at {sqrts_tev:g} TeV [fb]" for sqrts_tev in energies)):
+    for name in ("pair", "κ", *(rf"σ at {sqrts_tev:g} TeV \[fb]" for sqrts_tev in energies)):
         production.add_column(name, justify="left" if name == "pair" else "right")
     pairs = sorted(
         {pair for xsecs in spectrum.xsecs_fb.values() for pair in xsecs}, key=lambda pair: -spectrum.xsecs_fb[energies[-1]].get(pair, 0.0)

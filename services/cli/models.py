@@ -74,6 +74,7 @@ def predict(
 
 
 def _print_predictions(protomodel: ProtoModel, answer: dict[str, Any]) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from services.cli.console import build_console
@@ -84,7 +85,7 @@ def _print_predictions(protomodel: ProtoModel, answer: dict[str, Any]) -> None:
         ("analysis", "left"), ("type", "left"), ("data set", "left"), ("topologies", "left"),
         ("σ [fb]", "right"), ("limit obs [fb]", "right"), ("limit exp [fb]", "right"), ("r obs", "right"), ("r exp", "right"),
     ):  # fmt: skip
-        table.add_column(name, justify="right" if justify == "right" else "left", overflow="fold")
+        table.add_column(escape(name), justify="right" if justify == "right" else "left", overflow="fold")
     for row in answer["predictions"]:
         name = row["analysis"] + (" ≈" if row["is_approximate"] else "")
         limits = row["ul_obs_fb"], row["ul_exp_fb"]
