@@ -53,7 +53,8 @@ def _unpack(archive: Path, target: Path) -> None:
         else:
             _unpack_tar(archive, target)
     except (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError) as error:
-        raise ResultsFormatError(f"{archive.name} cannot be unpacked, it is damaged or not an archive ({error}).") from None
+        reason = str(error).partition("\n")[0].rstrip(":.")
+        raise ResultsFormatError(f"{archive.name} cannot be unpacked, it is damaged or not an archive ({reason}).") from None
 
 
 def _unpack_tar(archive: Path, target: Path) -> None:

@@ -99,6 +99,8 @@ def read_map(file: TextFile, kind: str) -> TextMap | None:
         ResultsFormatError: the file cannot be read; names file and line.
     """
     grid_tags = ("efficiencyMap",) if kind == "efficiencyMap" else ("upperLimits", "expectedUpperLimits")
+    if not file.text.strip():
+        raise file.error(1, "the file is empty")
     if "txName" not in file.text:
         return None
     tags = {logical.tag: logical for logical in file.lines()}
@@ -188,11 +190,15 @@ def find_results(root: Path) -> list[Path]:
     """Returns the folders of all results below `root`, in path order.
 
     Raises:
-        ResultsFormatError: no result is there.
+        ResultsFormatError: no result is there, or a data set belongs to none.
     """
-    folders = [file.parent for file in root.rglob("globalInfo.txt") if not _is_skipped(file.parent.relative_to(root))]
+    folders = {file.parent for file in root.rglob("globalInfo.txt") if not _is_skipped(file.parent.relative_to(root))}
     if not folders:
         raise ResultsFormatError(f"{root.name} holds no results: no globalInfo.txt was found below it.")
+    for dataset in sorted((file.parent for file in root.rglob("dataInfo.txt")), key=str):
+        if folders.isdisjoint(dataset.parents) and not any(_is_skipped(path.relative_to(root)) for path in (dataset, dataset.parent)):
+            missing = (dataset.parent / "globalInfo.txt").relative_to(root).as_posix()
+            raise ResultsFormatError(f"{missing} is missing: there are data sets, but nothing says of which result.")
     return sorted(folders, key=str)
 
 
@@ -234,15 +240,20 @@ def read_result(folder: Path, root: Path) -> TextResult:
         except LiteralError as error:
             raise file.error(lines[tag], f"cannot read {tag!r}: {error}") from None
     notes: list[str] = []
-    datasets = [_read_dataset(path, root, notes) for path in _dataset_folders(folder)]
+    datasets = [_read_dataset(path, root, notes) for path in _dataset_folders(folder, root)]
     if "datasetOrder" in info:
         datasets = _ordered(file, lines["datasetOrder"], info["datasetOrder"], datasets, notes)
     return TextResult(folder, info, lines, tuple(datasets), tuple(dict.fromkeys(notes)))
 
 
-def _dataset_folders(folder: Path) -> list[Path]:
-    found = [file.parent for file in folder.rglob("dataInfo.txt")]
-    return sorted((path for path in found if not _is_skipped(path.relative_to(folder))), key=str)
+def _dataset_folders(folder: Path, root: Path) -> list[Path]:
+    found = sorted({file.parent for file in folder.rglob("*.txt")} - {folder}, key=str)
+    found = [path for path in found if not _is_skipped(path.relative_to(folder))]
+    for path in found:
+        if not (path / "dataInfo.txt").is_file():
+            missing = (path / "dataInfo.txt").relative_to(root).as_posix()
+            raise ResultsFormatError(f"{missing} is missing: nothing says what the maps there are.")
+    return found
 
 
 def _ordered(file: TextFile, line: int, order: Value, datasets: list[TextDataset], notes: list[str]) -> list[TextDataset]:

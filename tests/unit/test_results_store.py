@@ -292,6 +292,12 @@ def test_damaged_archive(database: TextDatabase, tmp_path: Path) -> None:
     assert not (tmp_path / "store").exists()
 
 
+def test_file_that_is_no_archive_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "db.tar.gz").write_text("hello")
+    with pytest.raises(ResultsFormatError, match=r"^db\.tar\.gz cannot be unpacked, it is damaged or not an archive \([^\n]*\)\.\Z"):
+        import_text_database(tmp_path / "db.tar.gz", tmp_path / "store", num_workers=0)
+
+
 def test_archive_cannot_write_elsewhere(tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "evil.tar.gz", "w:gz") as tar:
         member = tarfile.TarInfo("../outside.txt")

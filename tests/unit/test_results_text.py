@@ -281,6 +281,28 @@ def test_broken_files_name_file_and_line(tmp_path: Path, file: str, old: str, ne
     assert str(caught.value) == "13TeV/CMS/CMS-SUS-00-001-eff/" + message
 
 
+def test_parts_that_are_missing_are_named(tmp_path: Path) -> None:
+    database = TextDatabase(tmp_path)
+    database.limits(database.result("13TeV/CMS/CMS-SUS-00-001"))
+    other = database.result("13TeV/CMS/CMS-SUS-00-002-eff")
+    database.efficiencies(database.region(other, "SR1"))
+    (other / "SR1" / "dataInfo.txt").unlink()
+    with pytest.raises(ResultsFormatError, match=r"^13TeV/CMS/CMS-SUS-00-002-eff/SR1/dataInfo\.txt is missing: "):
+        read_result(other, tmp_path)
+    database.region(other, "SR1")
+    (other / "globalInfo.txt").unlink()
+    with pytest.raises(ResultsFormatError, match=r"^13TeV/CMS/CMS-SUS-00-002-eff/globalInfo\.txt is missing: "):
+        find_results(tmp_path)
+
+
+def test_empty_map_is_refused(tmp_path: Path) -> None:
+    database = TextDatabase(tmp_path)
+    result = database.result("13TeV/CMS/CMS-SUS-00-001")
+    database.limits(result).write_text("")
+    with pytest.raises(ResultsFormatError, match=r"data/T2tt\.txt, line 1: the file is empty\.$"):
+        read_result(result, tmp_path)
+
+
 @pytest.mark.parametrize("fraction", [0.3, 0.5, 0.8, 0.97])
 def test_truncated_map_is_refused(tmp_path: Path, fraction: float) -> None:
     database = TextDatabase(tmp_path)
