@@ -20,6 +20,7 @@ from builder.evaluation import Evaluation, Member
 from builder.protomodel import ProtoModel
 from critics.upper_limit import r_values, select_best_expected
 from inference.cross_sections import reference_log_slope, reference_xsecs_fb
+from inference.gradients.fisher import FisherInformation, build_information, member_information
 from inference.gradients.likelihoods import LikelihoodGradient, differentiate_likelihood
 from inference.gradients.parameters import PairSlopes, Parameters, SpectrumSlopes
 from inference.gradients.predictions import PredictionDifferentiator, PredictionGradients
@@ -28,7 +29,7 @@ from inference.gradients.weights import WeightRecorder
 from inference.predictions import Predictor
 from inference.spectrum import PidPair
 from inference.topologies import SQRTS_TEV, build_topologies
-from inference.types import FloatArray, Outcome, PredictionKind, Predictions
+from inference.types import DataKind, FloatArray, Outcome, PredictionKind, Predictions
 
 _KINDS = {name: kind for kind, name in MEMBER_KINDS.items()}
 _differentiators: WeakKeyDictionary[Predictor, PredictionDifferentiator] = WeakKeyDictionary()
@@ -180,3 +181,35 @@ def _mu_max_gradient(evaluator: Evaluator, evaluation: Evaluation, predictions: 
     relative = gradients.xsec_fb[row] / float(predictions.xsec_fb[row]) - gradients.ul_obs_fb[row] / float(predictions.ul_obs_fb[row])
     change: FloatArray = -evaluation.mu_max * relative
     return change
+
+
+def fisher_information(
+    evaluator: Evaluator,
+    protomodel: ProtoModel,
+    *,
+    data_kind: DataKind = DataKind.APRIORI,
+    mu: float = 1.0,
+    includes_branching_ratios: bool = False,
+) -> FisherInformation:
+    """Fisher information of a protomodel's masses and κ, from the likelihoods of its best combination.
+
+    Args:
+        evaluator: how.
+        protomodel: the model.
+        data_kind: OBSERVED: curvature at the data; else expected, with the signal in the data.
+        mu: signal strength at which the model is taken; accepted models have μ̂ = 1.
+        includes_branching_ratios: whether branching ratios, as free parameters, are included too.
+
+    Returns:
+        The information; without a score it is zero, and every parameter a null direction.
+    """
+    found = evaluate_with_gradient(evaluator, protomodel, is_smooth=True)
+    predictions, parameters = found.predictions.smooth, found.parameters
+    stop = parameters.size if includes_branching_ratios else parameters.ssm_columns.stop
+    parts = [
+        member_information(mu, member.row, predictions, found.predictions, evaluator.store, evaluator.settings.score, data_kind)[
+            :stop, :stop
+        ]
+        for member in found.members
+    ]
+    return build_information(parts, parameters.names[:stop])

@@ -14,6 +14,7 @@ from builder.decays import Daughters, canonical_daughters, find_channel
 from builder.particles import MAX_UNFROZEN_MASS, PARTICLES, SM_PIDS, charge_thirds, is_bsm, is_self_conjugate
 from database.errors import ModelFormatError
 from inference.spectrum import LBP_PID, PidPair
+from inference.topologies import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV
 
 BR_SUM_TOLERANCE = 1.0e-6
 """Branching ratios of a particle may miss 1 by this much; readers normalise coarser ones before they come here."""
@@ -115,23 +116,68 @@ def check_branching_ratios(branching_ratios: BranchingRatios, masses: Mapping[in
             merged[key] = merged.get(key, 0.0) + value
         if not merged:
             continue
-        if pid == LBP_PID:
-            raise ModelFormatError(f"{field}: the lightest particle does not decay.")
+        if pid == LBP_PID and any(is_bsm(d) for daughters in merged for d in daughters):
+            raise ModelFormatError(f"{field}: the lightest particle decays to Standard Model particles only, if at all.")
         total = math.fsum(merged.values())
         if abs(total - 1.0) > BR_SUM_TOLERANCE:
             raise ModelFormatError(f"{field}: the branching ratios add up to {total:.9g}, not to 1.")
         checked[pid] = MappingProxyType({key: merged[key] for key in sorted(merged)})
+    _check_no_circle(checked, masses)
     return MappingProxyType(checked)
 
 
+def _check_no_circle(branching_ratios: BranchingRatios, masses: Mapping[int, float]) -> None:
+    """Refuse particles of equal mass that decay into each other."""
+    equal = {
+        pid: {abs(d) for daughters in channels for d in daughters if is_bsm(d) and masses[abs(d)] == masses[pid]}
+        for pid, channels in branching_ratios.items()
+    }
+    for pid in equal:
+        reached, pending = set[int](), list(equal[pid])
+        while pending:
+            daughter = pending.pop()
+            if daughter not in reached:
+                reached.add(daughter)
+                pending.extend(equal.get(daughter, ()))
+        if pid in reached:
+            raise ModelFormatError(f"branching_ratios[{pid}]: the particle decays into itself, through particles of the same mass.")
+
+
+def check_widths(
+    widths: Mapping[int, float], branching_ratios: BranchingRatios, masses: Mapping[int, float]
+) -> tuple[BranchingRatios, Mapping[int, float]]:
+    """Return the decays and the widths [GeV] in canonical form.
+
+    Only widths of particles that decay, and decay late enough to be seen, are kept; particles that live forever lose
+    their channels.
+
+    Args:
+        widths: total width [GeV] per positive PDG id.
+        branching_ratios: checked branching ratios.
+        masses: checked masses [GeV].
+    """
+    if not widths:
+        return branching_ratios, MappingProxyType({})
+    decays, kept = dict(branching_ratios), {}
+    for pid in sorted(widths):
+        if pid not in masses:
+            raise ModelFormatError(f"widths[{pid}]: the particle is not in the model.")
+        width = _number(widths[pid], f"widths[{pid}]", is_zero_allowed=True)
+        if width < STABLE_WIDTH_GEV:
+            decays.pop(pid, None)
+        elif width <= PROMPT_WIDTH_GEV and pid in decays:
+            kept[pid] = width
+    return MappingProxyType(decays), MappingProxyType(kept)
+
+
 def _check_channel(pid: int, daughters: Daughters, field: str) -> None:
-    """Check a channel the pool does not list: known daughters, one of them BSM, charge conserved."""
+    """Check a channel the pool does not list: known daughters, at most one of them BSM, charge conserved."""
     name = f"{field}[{join_pids(daughters)}]"
     unknown = [d for d in daughters if not is_bsm(d) and abs(d) not in SM_PIDS]
     if unknown:
         raise ModelFormatError(f"{name}: particle {unknown[0]} is neither in the pool nor in the Standard Model.")
-    if sum(map(is_bsm, daughters)) != 1 or len(daughters) < 2:
-        raise ModelFormatError(f"{name}: a decay has one BSM daughter and at least one Standard Model particle.")
+    if sum(map(is_bsm, daughters)) > 1 or len(daughters) < 2:
+        raise ModelFormatError(f"{name}: a decay has at most one BSM daughter, and two daughters or more.")
     if sum(map(charge_thirds, daughters)) != charge_thirds(pid):
         raise ModelFormatError(f"{name}: the decay does not conserve electric charge.")
 

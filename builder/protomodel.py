@@ -8,6 +8,9 @@ same content are equal and have the same hash, in whatever order they were writt
   A particle without channels does not decay.
 - ssms (κ): per sorted pair of signed PDG ids, -pid being the antiparticle of every particle but X_g and X_Z^i. A pair that
   is not listed has κ = 1. σ = κ · σ_ref (`inference.cross_sections`); pairs without reference are not produced.
+- widths: total width in GeV per positive-pid mother that lives long enough to be seen, between `STABLE_WIDTH_GEV` and
+  `PROMPT_WIDTH_GEV`; a mother that is not listed decays promptly. Larger widths make no difference and are not kept;
+  with a smaller one the particle is stable and has no channels.
 - explicit_xsecs_fb: production cross sections [fb] that replace κ · σ_ref altogether, for models given that way.
   Every edit drops them, except one of branching ratios or of the overall scale.
 """
@@ -17,7 +20,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -28,6 +31,7 @@ from builder.model_checks import (
     check_branching_ratios,
     check_masses,
     check_pairs,
+    check_widths,
     join_pids,
     json_object,
     parse_pairs,
@@ -52,6 +56,7 @@ class ProtoModel:
         branching_ratios: branching ratio per positive PDG id and channel.
         ssms: signal strength multiplier κ per sorted pair of signed PDG ids.
         explicit_xsecs_fb: production cross section [fb] per √s [TeV] and sorted pair; None: κ · reference.
+        widths: total width [GeV] per positive PDG id of a long-lived particle.
 
     Raises:
         ModelFormatError: a field is not valid; the sentence names it.
@@ -66,11 +71,14 @@ class ProtoModel:
     branching_ratios: BranchingRatios
     ssms: Mapping[PidPair, float]
     explicit_xsecs_fb: Mapping[int, Mapping[PidPair, float]] | None = None
+    widths: Mapping[int, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         masses = check_masses(self.masses)
         object.__setattr__(self, "masses", masses)
-        object.__setattr__(self, "branching_ratios", check_branching_ratios(self.branching_ratios, masses))
+        decays, widths = check_widths(self.widths, check_branching_ratios(self.branching_ratios, masses), masses)
+        object.__setattr__(self, "branching_ratios", decays)
+        object.__setattr__(self, "widths", widths)
         object.__setattr__(self, "ssms", check_pairs(self.ssms, masses, "ssms"))
         if self.explicit_xsecs_fb is not None:
             explicit = {}
@@ -83,7 +91,8 @@ class ProtoModel:
     def __reduce__(self) -> tuple[Callable[..., ProtoModel], tuple[Any, ...]]:
         """Pickle the plain content: mapping proxies do not travel between processes."""
         explicit = None if self.explicit_xsecs_fb is None else {s: dict(x) for s, x in self.explicit_xsecs_fb.items()}
-        return ProtoModel, (dict(self.masses), {p: dict(b) for p, b in self.branching_ratios.items()}, dict(self.ssms), explicit)
+        decays = {pid: dict(channels) for pid, channels in self.branching_ratios.items()}
+        return ProtoModel, (dict(self.masses), decays, dict(self.ssms), explicit, dict(self.widths))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, ProtoModel):
@@ -93,6 +102,7 @@ class ProtoModel:
             and self.branching_ratios == other.branching_ratios
             and self.ssms == other.ssms
             and self.explicit_xsecs_fb == other.explicit_xsecs_fb
+            and self.widths == other.widths
         )
 
     def __hash__(self) -> int:
@@ -123,7 +133,7 @@ class ProtoModel:
         return self._spectrum.xsecs_fb.get(sqrts_tev, {})
 
     def spectrum(self) -> Spectrum:
-        """Return masses, decays (both charge modes of self-conjugate mothers) and cross sections for the predictions."""
+        """Return masses, decays (both charge modes of self-conjugate mothers), cross sections and widths for the predictions."""
         return self._spectrum
 
     @cached_property
@@ -140,23 +150,27 @@ class ProtoModel:
             else:
                 reference = reference_xsecs_fb(self.masses, sqrts_tev)
                 xsecs[sqrts_tev] = {p: self.ssms.get(p, 1.0) * x for p, x in reference.items() if self.ssms.get(p, 1.0) > 0.0}
-        return Spectrum(masses=dict(self.masses), decays=decays, xsecs_fb=xsecs)
+        return Spectrum(masses=dict(self.masses), decays=decays, xsecs_fb=xsecs, widths=dict(self.widths))
+
+    def with_widths(self, widths: Mapping[int, float]) -> ProtoModel:
+        """Return a copy with some total widths [GeV] replaced; one below `STABLE_WIDTH_GEV` makes the particle stable."""
+        return ProtoModel(self.masses, self.branching_ratios, self.ssms, self.explicit_xsecs_fb, {**self.widths, **widths})
 
     def with_branching_ratios(self, pid: int, branching_ratios: Mapping[Daughters, float]) -> ProtoModel:
         """Return a copy in which one particle decays differently; no channels at all make it stable."""
         updated = {**self.branching_ratios, pid: branching_ratios}
-        return ProtoModel(self.masses, updated, self.ssms, self.explicit_xsecs_fb)
+        return ProtoModel(self.masses, updated, self.ssms, self.explicit_xsecs_fb, self.widths)
 
     def with_ssms(self, ssms: Mapping[PidPair, float]) -> ProtoModel:
         """Return a copy with some signal strength multipliers replaced; explicit cross sections are dropped."""
-        return ProtoModel(self.masses, self.branching_ratios, {**self.ssms, **ssms})
+        return ProtoModel(self.masses, self.branching_ratios, {**self.ssms, **ssms}, widths=self.widths)
 
     def with_scaled_production(self, factor: float) -> ProtoModel:
         """Return a copy with all cross sections multiplied: every κ, default ones included, and explicit values."""
         explicit = self.explicit_xsecs_fb
         ssms = {pair: factor * value for pair, value in self._all_ssms().items()}
         scaled = None if explicit is None else {s: {p: factor * x for p, x in xsecs.items()} for s, xsecs in explicit.items()}
-        return ProtoModel(self.masses, self.branching_ratios, ssms, scaled)
+        return ProtoModel(self.masses, self.branching_ratios, ssms, scaled, self.widths)
 
     def with_particle(
         self,
@@ -166,7 +180,8 @@ class ProtoModel:
         ssms: Mapping[PidPair, float] | None = None,
     ) -> ProtoModel:
         """Return a copy with one particle unfrozen [mass in GeV]; explicit cross sections are dropped."""
-        return ProtoModel({**self.masses, pid: mass}, {**self.branching_ratios, pid: branching_ratios}, {**self.ssms, **(ssms or {})})
+        decays = {**self.branching_ratios, pid: branching_ratios}
+        return ProtoModel({**self.masses, pid: mass}, decays, {**self.ssms, **(ssms or {})}, widths=self.widths)
 
     def with_masses(self, masses: Mapping[int, float], *, keeps_rates: bool = True, max_ssm: float = MAX_SSM) -> ProtoModel:
         """Return a copy with some masses [GeV] replaced; channels that close are dropped, explicit cross sections too.
@@ -199,7 +214,8 @@ class ProtoModel:
         if keeps_rates:
             everything = {p: v for p, v in self._all_ssms().items() if abs(p[0]) in masses and abs(p[1]) in masses}
             ssms.update(compensated_ssms(everything, survival, max_ssm=max_ssm))
-        return ProtoModel(masses, branching_ratios, ssms)
+        widths = {pid: width for pid, width in self.widths.items() if pid in masses}
+        return ProtoModel(masses, branching_ratios, ssms, widths=widths)
 
     def _all_ssms(self) -> dict[PidPair, float]:
         """Return κ of every pair that is listed or has a reference."""
@@ -218,6 +234,8 @@ class ProtoModel:
             },
             "ssms": {join_pids(pair): value for pair, value in self.ssms.items()},
         }
+        if self.widths:
+            document["widths_gev"] = {str(pid): width for pid, width in self.widths.items()}
         if self.explicit_xsecs_fb is not None:
             document["explicit_xsecs_fb"] = {
                 str(sqrts_tev): {join_pids(pair): xsec for pair, xsec in xsecs.items()}
@@ -261,4 +279,5 @@ class ProtoModel:
                 parse_pid(sqrts, "explicit_xsecs_fb"): parse_pairs(xsecs, f"explicit_xsecs_fb[{sqrts}]")
                 for sqrts, xsecs in json_object(explicit, "explicit_xsecs_fb").items()
             },
+            widths={parse_pid(k, "widths_gev"): v for k, v in json_object(document.get("widths_gev", {}), "widths_gev").items()},
         )

@@ -135,7 +135,7 @@ def _with_multipliers(protomodel: ProtoModel) -> ProtoModel:
     if protomodel.explicit_xsecs_fb is None:
         return protomodel
     produced = implied_ssms(protomodel.masses, protomodel.explicit_xsecs_fb)
-    silent = ProtoModel(protomodel.masses, protomodel.branching_ratios, {})
+    silent = ProtoModel(protomodel.masses, protomodel.branching_ratios, {}, widths=protomodel.widths)
     pairs = {pair for xsecs in silent.spectrum().xsecs_fb.values() for pair in xsecs}
     return silent.with_ssms({pair: produced.get(pair, 0.0) for pair in pairs})
 

@@ -40,6 +40,11 @@ class ProtoModelDocument(BaseModel):
         default_factory=dict,
         description="signal strength multiplier per pair of signed PDG ids: cross section over reference cross section; 1 where not listed",
     )
+    widths_gev: dict[Pid, NonNegative] = Field(
+        default_factory=dict,
+        description="total width per positive PDG id of a long-lived particle [GeV]; particles that are not listed decay promptly "
+        "if they have decays, and are stable if they have none; 0 makes a particle stable",
+    )
     explicit_xsecs_fb: dict[Literal["8", "13"], dict[PidPairText, NonNegative]] | None = Field(
         None,
         description="production cross section per √s [TeV] and pair of signed PDG ids [fb]; replaces the reference values altogether",

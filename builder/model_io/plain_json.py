@@ -1,8 +1,9 @@
 """Plain JSON: masses, decays, production cross sections, and nothing of signal strength multipliers.
 
 `masses` {pid: GeV}, `decays` {pid: {"daughter,daughter[,daughter]": branching ratio}} (self-conjugate mothers list both
-charge modes), `xsecs_fb` {"8"|"13": {"pid,pid": fb}}. The cross sections become the model's explicit ones, and
-κ = σ/σ_ref at 13 TeV where there is a reference, 1 elsewhere. A file without cross sections gets the reference ones.
+charge modes), `xsecs_fb` {"8"|"13": {"pid,pid": fb}}, `widths_gev` {pid: GeV} for particles that do not
+decay promptly. The cross sections become the model's explicit ones, and κ = σ/σ_ref at 13 TeV where there is a reference,
+1 elsewhere. A file without cross sections gets the reference ones.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from builder.rates import implied_ssms
 from database.errors import ModelFormatError
 from inference.cross_sections import SQRTS_TEV
 
-_FIELDS = frozenset({"masses", "decays", "xsecs_fb"})
+_FIELDS = frozenset({"masses", "decays", "xsecs_fb", "widths_gev"})
 _REMARKS = frozenset({"name", "comment", "description", "id", "index"})
 
 
@@ -34,7 +35,7 @@ def parse_plain_model(document: Mapping[str, Any]) -> ProtoModel:
     """
     unknown = sorted(set(document) - _FIELDS - _REMARKS)
     if unknown:
-        raise ModelFormatError(f"{unknown[0]}: unknown field (known are masses, decays, xsecs_fb).")
+        raise ModelFormatError(f"{unknown[0]}: unknown field (known are masses, decays, xsecs_fb, widths_gev).")
     given = {parse_pid(pid, "masses"): _number(m, f"masses[{pid}]") for pid, m in json_object(document["masses"], "masses").items()}
     masses = check_masses(unfrozen_masses(given, "masses"))
     branching_ratios = {}
@@ -44,15 +45,20 @@ def parse_plain_model(document: Mapping[str, Any]) -> ProtoModel:
             raise ModelFormatError(f"{field}: the particle has no mass in this model.")
         listed = {parse_pids(key, field): _number(br, f"{field}[{key}]") for key, br in json_object(channels, field).items()}
         branching_ratios[pid] = fold_channels(pid, listed, field)
+    widths = {
+        parse_pid(k, "widths_gev"): _number(w, f"widths_gev[{k}]")
+        for k, w in json_object(document.get("widths_gev", {}), "widths_gev").items()
+    }
+    widths = {pid: width for pid, width in widths.items() if pid not in given or pid in masses}
     if document.get("xsecs_fb") is None:
-        return ProtoModel(masses, branching_ratios, {})
+        return ProtoModel(masses, branching_ratios, {}, widths=widths)
     xsecs = {}
     for sqrts_text, pairs in json_object(document["xsecs_fb"], "xsecs_fb").items():
         sqrts_tev, field = parse_pid(sqrts_text, "xsecs_fb"), f"xsecs_fb[{sqrts_text}]"
         if sqrts_tev not in SQRTS_TEV:
             raise ModelFormatError(f"xsecs_fb: √s must be 8 or 13 TeV, not {sqrts_text}.")
         xsecs[sqrts_tev] = check_pairs(parse_pairs(pairs, field), masses, field)
-    return ProtoModel(masses, branching_ratios, implied_ssms(masses, xsecs), xsecs)
+    return ProtoModel(masses, branching_ratios, implied_ssms(masses, xsecs), xsecs, widths)
 
 
 def _number(value: object, field: str) -> float:

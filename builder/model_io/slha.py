@@ -1,14 +1,14 @@
 """SLHA: protomodels written for other programs, and read back (hep-ph/0311123; XSECTION: arXiv:1305.4237 and later).
 
-Written: MASS (absent particles of the pool at 1e6 GeV), DECAY (width 1 GeV, the lightest particle 0; both charge modes
-of self-conjugate mothers), XSECTION at 8 and 13 TeV in pb at order 2 (NLL), and κ as comment lines `# ssm pid pid value`;
-`# explicit cross sections` marks a model whose cross sections are its own and not κ times the reference ones. Numbers are
-written in full: reading the file back gives the same model. QNUMBERS are written on request; all ids of the pool are
-MSSM ids that programs know.
+Written: MASS (absent particles of the pool at 1e6 GeV), DECAY (the width of long-lived particles, 1 GeV for prompt and 0
+for stable ones; both charge modes of self-conjugate mothers), XSECTION at 8 and 13 TeV in pb at order 2 (NLL), and κ as
+comment lines `# ssm pid pid value`; `# explicit cross sections` marks a model whose cross sections are its own and not κ
+times the reference ones. Numbers are written in full: reading the file back gives the same model. QNUMBERS are written on
+request; all ids of the pool are MSSM ids that programs know.
 
 Read: the same blocks from any program. Of several orders of a cross section the highest counts, of duplicates the
 largest. Cross sections become the model's explicit ones, with κ = σ/σ_ref at 13 TeV, unless κ comments are there and
-reproduce them. Long-lived particles are refused: protomodels decay promptly.
+reproduce them. Widths are kept for long-lived particles (`inference.topologies` says what counts as prompt and stable).
 """
 
 from __future__ import annotations
@@ -25,14 +25,11 @@ from builder.protomodel import ProtoModel
 from builder.rates import implied_ssms
 from database.errors import ModelFormatError
 from inference.cross_sections import SQRTS_TEV
-from inference.spectrum import LBP_PID, PidPair
+from inference.spectrum import PidPair
+from inference.topologies import STABLE_WIDTH_GEV
 
 PROMPT_WIDTH = 1.0
-"""Width [GeV] written for every decaying particle."""
-MIN_PROMPT_WIDTH = 1.0e-11
-"""Particles with a smaller non-zero width [GeV] do not decay promptly (SModelS' limit)."""
-MAX_STABLE_WIDTH = 1.0e-25
-"""Particles with a smaller width [GeV] are stable (SModelS' limit)."""
+"""Width [GeV] written for every promptly decaying particle."""
 SSM_AGREEMENT = 1.0e-9
 """Relative agreement of κ · reference with the cross sections of a file that makes the κ comments authoritative."""
 
@@ -71,7 +68,8 @@ def write_slha(model: ProtoModel, *, with_qnumbers: bool = False) -> str:
     spectrum = model.spectrum()
     for pid in model.pids:
         decays = spectrum.decays.get(pid, ())
-        lines.append(f"DECAY  {pid}  {PROMPT_WIDTH if decays else 0.0!r}  # {PARTICLES[pid].name}")
+        width = model.widths.get(pid, PROMPT_WIDTH if decays else 0.0)
+        lines.append(f"DECAY  {pid}  {width!r}  # {PARTICLES[pid].name}")
         for daughters, br in decays:
             lines.append(f"  {br!r}  {len(daughters)}  " + "  ".join(map(str, daughters)))
     lines += [f"# ssm {pair[0]} {pair[1]} {value!r}" for pair, value in model.ssms.items()]
@@ -167,24 +165,19 @@ class _Reader:
         if not self.masses:
             raise ModelFormatError("MASS: the block is missing.")
         masses = check_masses(unfrozen_masses(self.masses, "MASS"))
-        branching_ratios = {}
-        for pid in masses:
-            width, channels = abs(self.widths.get(pid, 0.0)), self.channels.get(pid, {})
-            if not channels or width < MAX_STABLE_WIDTH or pid == LBP_PID:
-                continue
-            if width <= MIN_PROMPT_WIDTH:
-                raise ModelFormatError(f"DECAY {pid}: the particle is long-lived (width {width:g} GeV); protomodels decay promptly.")
-            branching_ratios[pid] = fold_channels(pid, channels, f"DECAY {pid}")
+        widths = {pid: abs(self.widths.get(pid, 0.0)) for pid in masses if self.channels.get(pid)}
+        unstable = [pid for pid, width in widths.items() if width >= STABLE_WIDTH_GEV]
+        branching_ratios = {pid: fold_channels(pid, self.channels[pid], f"DECAY {pid}") for pid in unstable}
         xsecs = {
             sqrts_tev: {pair: orders[max(orders)] for pair, orders in pairs.items() if abs(pair[0]) in masses and abs(pair[1]) in masses}
             for sqrts_tev, pairs in self.xsecs.items()
         }
         ssms = {pair: value for pair, value in self.ssms.items() if abs(pair[0]) in masses and abs(pair[1]) in masses}
-        model = ProtoModel(masses, branching_ratios, ssms)
+        model = ProtoModel(masses, branching_ratios, ssms, widths=widths)
         is_derived = not xsecs or all(_agree(model.xsecs_fb(sqrts_tev), xsecs.get(sqrts_tev, {})) for sqrts_tev in SQRTS_TEV)
         if is_derived and not self.is_explicit:
             return model
-        return ProtoModel(masses, branching_ratios, ssms or implied_ssms(masses, xsecs), xsecs)
+        return ProtoModel(masses, branching_ratios, ssms or implied_ssms(masses, xsecs), xsecs, widths)
 
 
 def _agree(ours: Mapping[PidPair, float], theirs: Mapping[PidPair, float]) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -64,12 +64,14 @@ class Draft:
         branching_ratios: branching ratio per positive PDG id and daughters.
         ssms: signal strength multiplier per sorted signed pid pair.
         was_off_shell: particles that decayed through their off-shell modes before any change.
+        widths: total width [GeV] per positive PDG id of a long-lived particle.
     """
 
     masses: dict[int, float]
     branching_ratios: dict[int, dict[Daughters, float]]
     ssms: dict[PidPair, float]
     was_off_shell: frozenset[int]
+    widths: dict[int, float] = field(default_factory=dict)
 
     @classmethod
     def from_protomodel(cls, protomodel: ProtoModel) -> Draft:
@@ -80,6 +82,7 @@ class Draft:
             branching_ratios={mother: dict(channels) for mother, channels in protomodel.branching_ratios.items()},
             ssms={pair: protomodel.ssms.get(pair, DEFAULT_SSM) for pair in production_pairs(masses)},
             was_off_shell=frozenset(pid for pid in masses if is_off_shell(pid, masses)),
+            widths=dict(protomodel.widths),
         )
 
     def freeze(self) -> ProtoModel:
@@ -92,6 +95,7 @@ class Draft:
                 if mother in self.masses and mother != LBP_PID
             },
             ssms={pair: self.ssms.get(pair, DEFAULT_SSM) for pair in production_pairs(self.masses)},
+            widths={pid: width for pid, width in self.widths.items() if pid in self.masses},
         )
 
     def bsm_pids(self) -> tuple[int, ...]:
@@ -108,6 +112,7 @@ class Draft:
     def drop_particle(self, pid: int) -> None:
         """Freeze a particle: its mass, decays and multipliers go; decays into it are repaired by `settle_decays`."""
         self.masses.pop(pid, None)
+        self.widths.pop(pid, None)
         self.branching_ratios.pop(pid, None)
         self.ssms = {pair: ssm for pair, ssm in self.ssms.items() if pid not in (abs(pair[0]), abs(pair[1]))}
 

@@ -139,7 +139,6 @@ def test_slha_without_cross_sections_uses_the_reference() -> None:
     [
         ("BLOCK MASS\n 1000022 abc\n", ("line 2",)),
         ("BLOCK MASS\n 1000022 100.\n 2000011 300.\n", ("MASS", "2000011")),
-        ("BLOCK MASS\n 1000022 100.\n 1000024 300.\nDECAY 1000024 1e-15\n 1.0 2 1000022 24\n", ("DECAY 1000024", "long-lived")),
         ("BLOCK MASS\n 1000022 100.\n 1000024 300.\nDECAY 1000024 1.\n 0.5 2 1000022 24\n", ("DECAY 1000024", "0.5")),
         ("BLOCK MASS\n 1000022 100.\n 1000024 300.\nDECAY 1000024 1.\n 1.0 3 1000022 24\n", ("line 5",)),
         ("BLOCK QNUMBERS 1000022\n 1 0\n", ("MASS", "missing")),
@@ -155,6 +154,24 @@ def test_broken_slha(text: str, words: tuple[str, ...]) -> None:
 def test_stable_charged_particle_in_slha_keeps_no_decays() -> None:
     (model,) = parse_models("BLOCK MASS\n 1000022 100.\n 1000024 300.\nDECAY 1000024 0.\n 1.0 2 1000022 24\n")
     assert model.branching_ratios == {}
+
+
+@pytest.mark.parametrize("width", [1e-18, 3.3e-15, 1e-11])
+def test_long_lived_particles_in_slha_keep_their_width(width: float) -> None:
+    (model,) = parse_models(f"BLOCK MASS\n 1000022 100.\n 1000024 300.\nDECAY 1000024 {width!r}\n 1.0 2 1000022 24\n")
+    assert model.widths == {XW: width} and model.branching_ratios[XW] == {(24, LBP): 1.0}
+    assert parse_models(write_slha(model)) == [model]
+
+
+def test_widths_in_json(model: ProtoModel) -> None:
+    slow = model.with_widths({XW: 1e-15, XG: 2e-17})
+    jsonschema.validate(slow.to_json(), build_schema())
+    assert parse_models(write_json(slow)) == [slow] and parse_models(write_slha(slow)) == [slow]
+    document = {**PLAIN, "widths_gev": {"1000021": 1e-16, "1000024": 2.1}}
+    (plain,) = parse_models(json.dumps(document))
+    assert plain.widths == {XG: 1e-16}
+    with pytest.raises(ModelFormatError, match=r"widths_gev\[1000021\]"):
+        parse_models(json.dumps({**PLAIN, "widths_gev": {"1000021": "slow"}}))
 
 
 def test_plain_json() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import pickle
 from typing import Any
 
@@ -135,8 +136,12 @@ BASE: dict[str, Any] = {"masses": {LBP: 100.0, XT: 600.0}, "branching_ratios": {
         ("branching_ratios", {XT: {(5, LBP): 1.0}}, ("branching_ratios[1000006][5,1000022]", "charge")),
         ("branching_ratios", {XT: {(6, 77, LBP): 1.0}}, ("77",)),
         ("branching_ratios", {XT: {(6, LBP, LBP): 1.0}}, ("one BSM daughter",)),
+        ("branching_ratios", {LBP: {(22,): 1.0}}, ("1000022", "two daughters")),
         ("branching_ratios", {XW: {(24, LBP): 1.0}}, ("branching_ratios[1000024]", "not in the model")),
-        ("branching_ratios", {LBP: {(22, LBP): 1.0}}, ("1000022", "does not decay")),
+        ("branching_ratios", {LBP: {(22, LBP): 1.0}}, ("1000022", "Standard Model particles only")),
+        ("branching_ratios", {XT: {(22, XT): 1.0}}, ("1000006", "into itself")),
+        ("widths", {XW: 1e-15}, ("widths[1000024]", "not in the model")),
+        ("widths", {XT: -1e-15}, ("widths[1000006]", "non-negative")),
         ("ssms", {(-XW, XW): 1.0}, ("ssms[-1000024,1000024]", "not in the model")),
         ("ssms", {(-XT, XT): -1.0}, ("ssms[-1000006,1000006]", "non-negative")),
         ("ssms", {(-XT, XT): 1.0, (XT, -XT): 1.0}, ("ssms[-1000006,1000006]", "twice")),
@@ -174,6 +179,48 @@ def test_decay_into_a_heavier_particle_is_refused() -> None:
 def test_broken_documents(document: Any, word: str) -> None:
     with pytest.raises(ModelFormatError, match=word):
         ProtoModel.from_json(document)
+
+
+def test_prompt_and_unknown_widths_leave_no_trace() -> None:
+    prompt = ProtoModel(**BASE)
+    for width in (1.0, 1.1e-11):
+        assert ProtoModel(**BASE, widths={XT: width}).content_hash == prompt.content_hash
+    assert "widths_gev" not in prompt.to_json()
+    assert ProtoModel(**BASE, widths={LBP: 0.0}) == prompt
+
+
+def test_widths_of_long_lived_particles_are_part_of_the_model() -> None:
+    prompt, slow = ProtoModel(**BASE), ProtoModel(**BASE, widths={XT: 1e-15})
+    assert slow.content_hash != prompt.content_hash and slow != prompt
+    assert slow.spectrum().widths == {XT: 1e-15}
+    for copy in (pickle.loads(pickle.dumps(slow)), ProtoModel.from_json(json.dumps(slow.to_json()))):  # noqa: S301
+        assert copy == slow and copy.content_hash == slow.content_hash
+    assert prompt.with_widths({XT: 1e-15}) == slow and slow.with_widths({XT: 1.0}) == prompt
+    edits = (
+        slow.with_masses({XT: 700.0}),
+        slow.with_ssms({(-XT, XT): 2.0}),
+        slow.with_scaled_production(2.0),
+        slow.with_particle(XB, 900.0, {}),
+    )
+    assert all(edited.widths == {XT: 1e-15} for edited in edits)
+    assert slow.without_particle(XT).widths == {}
+
+
+def test_a_vanishing_width_makes_a_particle_stable() -> None:
+    stable = ProtoModel(**BASE, widths={XT: 1e-26})
+    assert stable == ProtoModel({**BASE["masses"]}, {}, {})
+    assert stable == ProtoModel(**BASE).with_branching_ratios(XT, {})
+
+
+def test_decays_to_standard_model_particles_only() -> None:
+    broken = ProtoModel(BASE["masses"], {XT: {(-1, -3): 1.0}, LBP: {(1, 1, 2): 1.0}}, {}, widths={LBP: 1e-15})
+    assert broken.spectrum().decays[LBP] == (((1, 1, 2), 0.5), ((-2, -1, -1), 0.5))
+    assert broken.spectrum().widths == {LBP: 1e-15}
+
+
+def test_degenerate_particles_do_not_decay_in_a_circle() -> None:
+    with pytest.raises(ModelFormatError, match="into itself"):
+        ProtoModel({LBP: 100.0, XT: 600.0, XW: 600.0}, {XT: {(5, XW): 1.0}, XW: {(-5, XT): 1.0}}, {})
 
 
 def test_editing_refuses_frozen_particles(model: ProtoModel) -> None:
