@@ -1,4 +1,4 @@
-"""Time of one evaluation (predictions, critics, combination, K), stage by stage.
+"""CPU time of one evaluation (predictions, critics, combination, K) on one core, stage by stage.
 
     python -m benchmarks.evaluate MODELS [--results STORE] [--repeat 5] [--reference REFERENCE.json]
 
@@ -49,21 +49,21 @@ def main() -> None:
     for _ in range(arguments.repeat):
         for model in models:
             look_up.forget()  # as after a mass move of every particle
-            t = [time.perf_counter()]
+            t = [time.process_time()]
             topologies = evaluator.predictor.topologies(model.spectrum())
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             predictions = evaluator.predictor.predict_topologies(topologies)
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             verdict = judge(predictions, store, evaluator.settings.critics)
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             score(predictions, store, evaluator.combinability.is_combinable, verdict.mu_max, evaluator.settings.score)
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             look_up.forget()
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             evaluator.evaluate(model)
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             evaluator.evaluate(model)  # as after a move of branching ratios or signal strengths
-            t.append(time.perf_counter())
+            t.append(time.process_time())
             names = (
                 "topologies", "match, interpolate, assemble", "critics", "likelihoods, combination", "", "whole evaluation, new masses",
                 "whole evaluation, known masses",

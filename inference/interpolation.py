@@ -137,6 +137,42 @@ def _is_inside(weights: FloatArray, dim: int) -> bool:
     return True
 
 
+SEARCHED_NEARBY = 160
+"""Simplices looked at around the end of a walk that met a flat simplex or the hull."""
+CLEARLY_OUTSIDE = 1e-6
+"""Distance beyond a facet of the hull, in units of the map's extent, that ends a walk; the hull is convex."""
+MAX_STEPS = 400
+"""Steps of a walk before all simplices are searched; walks from the bucket table take about ten."""
+
+
+@njit(cache=True)
+def _facet_distance(simplex: int, facet: int, weight: float, dim: int, base: int, arrays: GridArrays) -> float:
+    """Distance of a point from the plane of a facet, given its barycentric coordinate opposite that facet."""
+    corner = base + arrays.simplices[simplex, facet]
+    first = base + arrays.simplices[simplex, 0 if facet != 0 else 1]
+    ox, oy, oz = arrays.points[first, 0], arrays.points[first, 1], arrays.points[first, 2]
+    cx, cy, cz = arrays.points[corner, 0] - ox, arrays.points[corner, 1] - oy, arrays.points[corner, 2] - oz
+    if dim == 1:
+        return abs(weight * cx)
+    ax = ay = az = bx = by = bz = 0.0
+    found = 0
+    for k in range(dim + 1):
+        vertex = base + arrays.simplices[simplex, k]
+        if k == facet or vertex == first:
+            continue
+        if found == 0:
+            ax, ay, az = arrays.points[vertex, 0] - ox, arrays.points[vertex, 1] - oy, arrays.points[vertex, 2] - oz
+        else:
+            bx, by, bz = arrays.points[vertex, 0] - ox, arrays.points[vertex, 1] - oy, arrays.points[vertex, 2] - oz
+        found += 1
+    if dim == 2:
+        nx, ny, nz = -ay, ax, 0.0
+    else:
+        nx, ny, nz = ay * bz - az * by, az * bx - ax * bz, ax * by - ay * bx
+    norm = math.sqrt(nx * nx + ny * ny + nz * nz)
+    return abs(weight) * abs(cx * nx + cy * ny + cz * nz) / norm if norm > 0.0 else 0.0
+
+
 @njit(cache=True)
 def _search_all(g: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> int:
     dim = arrays.dim[g]
@@ -144,6 +180,78 @@ def _search_all(g: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) 
     for s in range(arrays.num_simplices[g]):
         if _barycentric(first + s, u, dim, base, arrays.points, arrays.simplices, weights) and _is_inside(weights, dim):
             return s
+    return -1
+
+
+@njit(cache=True)
+def _pass_flat(g: int, flat: int, came_from: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> tuple[int, bool]:
+    """Way out of a cluster of flat simplices: the neighbour that fits u best, and whether the cluster touches the hull.
+
+    Regular grids are full of flat simplices; their vertices lie in one plane, with the facet through which they are entered. Only
+    neighbours on u's side of that plane lead on; the result is -1 if there is none.
+    """
+    dim = arrays.dim[g]
+    base, first = arrays.point_offset[g], arrays.simplex_offset[g]
+    seen = np.empty(SEARCHED_NEARBY, dtype=np.int32)
+    seen[0] = flat
+    is_flat = np.zeros(SEARCHED_NEARBY, dtype=np.bool_)
+    count, position = 1, 0
+    best, largest, touches_hull = -1, -math.inf, False
+    while position < count:
+        current = seen[position]
+        position += 1
+        if current != flat and _barycentric(first + current, u, dim, base, arrays.points, arrays.simplices, weights):
+            smallest, is_beyond = math.inf, came_from < 0
+            for k in range(dim + 1):
+                smallest = min(smallest, weights[k])
+                if not is_beyond and weights[k] >= 0.0:
+                    for i in range(position - 1):
+                        is_beyond = is_beyond or (seen[i] == arrays.neighbors[first + current, k] and is_flat[i])
+            if is_beyond and smallest > largest:
+                best, largest = current, smallest
+            continue
+        is_flat[position - 1] = True
+        for k in range(dim + 1):
+            neighbor = arrays.neighbors[first + current, k]
+            if neighbor < 0:
+                touches_hull = True
+                continue
+            is_new = neighbor != came_from and count < SEARCHED_NEARBY
+            for i in range(count):
+                if seen[i] == neighbor:
+                    is_new = False
+                    break
+            if is_new:
+                seen[count] = neighbor
+                count += 1
+    return best, touches_hull
+
+
+@njit(cache=True)
+def _search_nearby(g: int, simplex: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> int:
+    """Breadth-first search around a simplex for the one that contains u; -1 if none of those nearby does."""
+    dim = arrays.dim[g]
+    base, first = arrays.point_offset[g], arrays.simplex_offset[g]
+    seen = np.empty(SEARCHED_NEARBY, dtype=np.int32)
+    seen[0] = simplex
+    count, position = 1, 0
+    while position < count:
+        current = seen[position]
+        position += 1
+        if _barycentric(first + current, u, dim, base, arrays.points, arrays.simplices, weights) and _is_inside(weights, dim):
+            return int(current)
+        for k in range(dim + 1):
+            neighbor = arrays.neighbors[first + current, k]
+            if neighbor < 0 or count == SEARCHED_NEARBY:
+                continue
+            is_new = True
+            for i in range(count):
+                if seen[i] == neighbor:
+                    is_new = False
+                    break
+            if is_new:
+                seen[count] = neighbor
+                count += 1
     return -1
 
 
@@ -157,7 +265,6 @@ def locate(g: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> in
     num = arrays.num_simplices[g]
     if num == 0:
         return -1
-    base, first = arrays.point_offset[g], arrays.simplex_offset[g]
     cell = 0
     for k in range(dim):
         i = math.floor((u[k] - arrays.bucket_low[g, k]) * arrays.bucket_inv_width[g, k])
@@ -165,26 +272,52 @@ def locate(g: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> in
         if i < -2 or i > top + 2:
             return -1
         cell = cell * arrays.bucket_shape[g, k] + min(max(int(i), 0), top)
-    simplex = int(arrays.bucket_start[arrays.bucket_offset[g] + cell])
-    for _ in range(num + 1):
-        if not _barycentric(first + simplex, u, dim, base, arrays.points, arrays.simplices, weights):
-            return _search_all(g, u, arrays, weights)
+    return walk_from(g, int(arrays.bucket_start[arrays.bucket_offset[g] + cell]), u, arrays, weights)
+
+
+@njit(cache=True)
+def walk_from(g: int, simplex: int, u: FloatArray, arrays: GridArrays, weights: FloatArray) -> int:
+    """Simplex of grid g that contains u, reached from a given simplex, with its barycentric weights; -1 outside the hull."""
+    dim = arrays.dim[g]
+    base, first = arrays.point_offset[g], arrays.simplex_offset[g]
+    extent = 0.0
+    for k in range(dim):
+        extent = max(extent, arrays.bucket_shape[g, k] / arrays.bucket_inv_width[g, k])
+    if not _barycentric(first + simplex, u, dim, base, arrays.points, arrays.simplices, weights):
+        simplex = _pass_flat(g, simplex, -1, u, arrays, weights)[0]
+        if simplex < 0:
+            return int(_search_all(g, u, arrays, weights))
+        _barycentric(first + simplex, u, dim, base, arrays.points, arrays.simplices, weights)
+    for _ in range(MAX_STEPS):
         if _is_inside(weights, dim):
             return simplex
         worst, facet = 0.0, -1
-        hull_worst = 0.0
         for k in range(dim + 1):
-            if weights[k] < worst and arrays.neighbors[first + simplex, k] >= 0:
+            if weights[k] >= 0.0:
+                continue
+            if arrays.neighbors[first + simplex, k] < 0:
+                if _facet_distance(first + simplex, k, weights[k], dim, base, arrays) > CLEARLY_OUTSIDE * extent:
+                    return -1
+            elif weights[k] < worst:
                 worst, facet = weights[k], k
-            if weights[k] < hull_worst and arrays.neighbors[first + simplex, k] < 0:
-                hull_worst = weights[k]
         if facet < 0:
-            # beyond a facet of the hull; slivers exaggerate, so only a clear distance ends the search
-            if hull_worst < -1e-3:
+            return int(_search_nearby(g, simplex, u, arrays, weights))
+        entered = int(arrays.neighbors[first + simplex, facet])
+        if not _barycentric(first + entered, u, dim, base, arrays.points, arrays.simplices, weights):
+            beyond = _facet_distance(first + simplex, facet, worst, dim, base, arrays)
+            entered, touches_hull = _pass_flat(g, entered, simplex, u, arrays, weights)
+            if touches_hull and beyond > CLEARLY_OUTSIDE * extent:
                 return -1
-            return _search_all(g, u, arrays, weights)
-        simplex = int(arrays.neighbors[first + simplex, facet])
-    return _search_all(g, u, arrays, weights)
+            if touches_hull or entered < 0:
+                return int(_search_nearby(g, simplex, u, arrays, weights))
+            _barycentric(first + entered, u, dim, base, arrays.points, arrays.simplices, weights)
+        simplex = entered
+    return int(_search_all(g, u, arrays, weights))
+
+
+_POWERS = np.array([float(f"1e{k}") for k in range(-300, 301)])
+_POWER_OFFSET = 300
+_LOG10_OF_2 = math.log10(2.0)
 
 
 @njit(cache=True)
@@ -192,14 +325,18 @@ def round_to_six_digits(value: float) -> float:
     """Value rounded to six significant digits; 0 stays 0."""
     if value == 0.0:
         return 0.0
-    digits = 5 - math.floor(math.log10(abs(value)))
+    size = abs(value)
+    exponent = math.floor((math.frexp(size)[1] - 1) * _LOG10_OF_2)  # floor(log10(size)) or one less
+    if exponent < -290 or exponent > 290:
+        return value
+    if size >= _POWERS[exponent + 1 + _POWER_OFFSET]:
+        exponent += 1
+    digits = 5 - exponent
     if digits >= 0:
-        if digits > 300:
-            return value
-        scale = 10.0**digits
-        return float(np.round(value * scale) / scale)
-    scale = 10.0 ** (-digits)
-    return float(np.round(value / scale) * scale)
+        scale = _POWERS[digits + _POWER_OFFSET]
+        return float(np.rint(value * scale) / scale)
+    scale = _POWERS[_POWER_OFFSET - digits]
+    return float(np.rint(value / scale) * scale)
 
 
 @njit(cache=True)
@@ -216,11 +353,12 @@ def _column_value(g: int, simplex: int, weights: FloatArray, column: int, arrays
 
 
 @njit(cache=True)
-def _value_at(g: int, u: FloatArray, column: int, arrays: GridArrays, weights: FloatArray) -> float:
-    simplex = locate(g, u, arrays, weights)
-    if simplex < 0:
+def _value_from(g: int, simplex: int, u: FloatArray, column: int, arrays: GridArrays, weights: FloatArray) -> float:
+    """Value at u, whose simplex is searched from a given one; nan outside."""
+    found = walk_from(g, simplex, u, arrays, weights)
+    if found < 0:
         return math.nan
-    return _column_value(g, simplex, weights, column, arrays)
+    return float(_column_value(g, found, weights, column, arrays))
 
 
 @njit(cache=True)
@@ -263,48 +401,53 @@ def evaluate_columns(g: int, x: FloatArray, columns: IntArray, arrays: GridArray
     alpha = math.sqrt(alpha)
     if alpha == 0.0:
         return True
+    return bool(_reject_off_plane(g, simplex, p, dim, alpha, columns, arrays, out))
+
+
+@njit(cache=True)
+def _reject_off_plane(
+    g: int, simplex: int, p: FloatArray, dim: int, alpha: float, columns: IntArray, arrays: GridArrays, out: FloatArray
+) -> bool:
+    """Keep values that are estimated to change by less than 5 % over the distance alpha from the plane; nan for the others.
+
+    Forward differences give the direction of the gradient, in which the value is tested once up and once down.
+    """
+    forward = np.empty(3, dtype=np.int32)
+    forward_weights = np.empty((3, 4))
+    shifted = p.copy()
+    for i in range(dim):
+        shifted[i] = p[i] + alpha
+        forward[i] = walk_from(g, simplex, shifted, arrays, forward_weights[i])
+        shifted[i] = p[i]
+        if forward[i] < 0:
+            out[: columns.size] = math.nan
+            return False
+    weights = np.empty(4)
     any_inside = False
     for n in range(columns.size):
-        value = _column_value(g, simplex, weights, columns[n], arrays)
-        if _is_close_to_plane(g, p, dim, alpha, value, columns[n], arrays):
+        value, norm2, total = out[n], 0.0, 0.0
+        for i in range(dim):
+            slope = (_column_value(g, forward[i], forward_weights[i], columns[n], arrays) - value) / alpha
+            norm2 += slope * slope
+            total += slope
+        if norm2 == 0.0:
+            any_inside = True
+            continue
+        step = total / math.sqrt(norm2) * alpha
+        shifted[dim - 1] = p[dim - 1] + step
+        up = _value_from(g, simplex, shifted, columns[n], arrays, weights)
+        shifted[dim - 1] = p[dim - 1] - step
+        down = _value_from(g, simplex, shifted, columns[n], arrays, weights)
+        shifted[dim - 1] = p[dim - 1]
+        if value == 0.0:
+            change = 0.0 if up == 0.0 else 1.0
+            other = 0.0 if down == 0.0 else 1.0
+        else:
+            change, other = abs(up - value) / value, abs(down - value) / value
+        if other > change:
+            change = other
+        if change < OFF_PLANE_TOLERANCE:
             any_inside = True
         else:
             out[n] = math.nan
     return any_inside
-
-
-@njit(cache=True)
-def _is_close_to_plane(g: int, p: FloatArray, dim: int, alpha: float, value: float, column: int, arrays: GridArrays) -> bool:
-    """Whether the value is estimated to change by less than 5 % over the distance alpha from the plane."""
-    gradient = np.zeros(3)
-    shifted = p.copy()
-    weights = np.zeros(4)
-    norm2 = 0.0
-    for i in range(dim):
-        shifted[i] = p[i] + alpha
-        forward = _value_at(g, shifted, column, arrays, weights)
-        shifted[i] = p[i]
-        if math.isnan(forward):
-            return False
-        gradient[i] = (forward - value) / alpha
-        norm2 += gradient[i] * gradient[i]
-    if norm2 == 0.0:
-        return True
-    norm = math.sqrt(norm2)
-    step = 0.0
-    for i in range(dim):
-        step += gradient[i] / norm * alpha
-    shifted[dim - 1] = p[dim - 1] + step
-    up = _value_at(g, shifted, column, arrays, weights)
-    shifted[dim - 1] = p[dim - 1] - step
-    down = _value_at(g, shifted, column, arrays, weights)
-    if value == 0.0:
-        change_up = 0.0 if up == 0.0 else 1.0
-        change_down = 0.0 if down == 0.0 else 1.0
-    else:
-        change_up = abs(up - value) / value
-        change_down = abs(down - value) / value
-    change = change_up
-    if change_down > change:
-        change = change_down
-    return change < OFF_PLANE_TOLERANCE

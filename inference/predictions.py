@@ -284,11 +284,11 @@ class _Rows(NamedTuple):
     violation: FloatArray
 
     def select(self, rows: NDArray[np.bool_] | NDArray[np.int64]) -> _Rows:
-        return _Rows(*(column[rows] for column in self))
+        return _Rows._make(column[rows] for column in self)
 
 
 def _concatenate(parts: Sequence[_Rows]) -> _Rows:
-    return _Rows(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    return _Rows._make(np.concatenate(columns) for columns in zip(*parts, strict=True))
 
 
 class _Places(Sequence[Coordinates]):
@@ -307,8 +307,8 @@ class _Places(Sequence[Coordinates]):
     def __getitem__(self, index: slice) -> Sequence[Coordinates]: ...
     def __getitem__(self, index: int | slice) -> Coordinates | Sequence[Coordinates]:
         if isinstance(index, slice):
-            return [self._places[number] for number in self._numbers[index]]
-        return self._places[self._numbers[index]]
+            return [self._places[number] for number in self._numbers[index].tolist()]
+        return self._places[int(self._numbers[index])]
 
 
 class _Lazy(Sequence[T]):
