@@ -93,7 +93,7 @@ def _start() -> subprocess.Popen[bytes]:
     environment["PYTHONPATH"] = os.pathsep.join([package_root, *filter(None, [os.environ.get("PYTHONPATH")])])
     if linear_algebra_kernel() == REFERENCE_KERNEL:
         environment["OPENBLAS_CORETYPE"] = REFERENCE_KERNEL
-    command = [sys.executable, "-m", "database.results.worker"]
+    command = [sys.executable, "-P", "-m", "database.results.worker"]  # -P: modules of the working directory do not count
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment)
 
 

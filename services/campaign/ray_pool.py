@@ -3,6 +3,9 @@
 Only tasks and batches travel, a few kilobytes each; the object store is not used for data. Each actor opens the
 memory-mapped results itself, so the workers of a node share one copy. An actor that dies is replaced; what it was
 walking is reported, and walked again from the last stored checkpoint.
+
+Ray puts the working directory first in its workers' module path. Ours have names that others use too (`services`,
+`database`), so Ray is started from an empty folder, and the workers are told where this package was imported from.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import shutil
 import socket
 import tempfile
 import time
+from contextlib import chdir
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -69,6 +73,11 @@ def _short_folder() -> Path:
     return Path(tempfile.mkdtemp(prefix="pm", dir=base))
 
 
+def _module_path() -> str:
+    """$PYTHONPATH of the workers: the folder this package was imported from, then what is set here."""
+    return os.pathsep.join(filter(None, [str(Path(__file__).resolve().parents[2]), os.environ.get("PYTHONPATH")]))
+
+
 class RayPool:
     """Ray actors that walk batches.
 
@@ -106,11 +115,11 @@ class RayPool:
             "logging_level": logging.ERROR,
             "log_to_driver": False,
             "configure_logging": False,
-            "runtime_env": {"env_vars": SINGLE_THREAD},
+            "runtime_env": {"env_vars": SINGLE_THREAD | {"PYTHONPATH": _module_path()}},
         }
+        self._folder = _short_folder()
         if address is None:
             if "RAY_TMPDIR" not in os.environ:
-                self._folder = _short_folder()
                 options["_temp_dir"] = str(self._folder)
             options |= {
                 "num_cpus": num_workers or count_cores(),
@@ -122,7 +131,8 @@ class RayPool:
         try:
             if address:
                 _check_reachable(address)
-            self._init_ray(address, options)
+            with chdir(self._folder):
+                self._init_ray(address, options)
         except (*START_FAILURES, SystemExit) as error:  # Ray leaves the process where a cluster does not answer
             self._remove_folder()
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

@@ -294,6 +294,28 @@ def test_real_campaign_interrupted_on_ray_and_resumed_with_other_workers(tmp_pat
     ]
 
 
+@pytest.mark.ray
+@pytest.mark.slow
+def test_modules_of_the_working_directory_do_not_shadow_ours(tmp_path: Path) -> None:
+    for name in ("services", "builder", "inference", "critics", "database", "configs"):
+        (tmp_path / f"{name}.py").write_text("raise RuntimeError('not ours')\n")
+    (tmp_path / "small.yaml").write_text(CONFIG)
+    command = [sys.executable, "-P", "-c", "from services.cli.app import main; main()"]
+    done = subprocess.run(
+        [*command, "run", "small.yaml", "--database", "campaigns.db", "--num-workers", "2", "--json"],
+        cwd=tmp_path,
+        env={**os.environ, "PROTOMODELS_CACHE": str(tmp_path / "cache")},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    row = json.loads(done.stdout)
+    assert (row["status"], row["steps_done"]) == ("finished", 36)
+    assert (tmp_path / "campaigns.db").is_file()
+
+
 def _steps_done(database: Path) -> int:
     if not database.exists():
         return 0
