@@ -243,12 +243,6 @@ def is_off_shell(pid: int, masses: Mapping[int, float]) -> bool:
     return any(channel.on_shell is not None and is_open(channel, masses) for channel in CHANNELS.get(pid, ()))
 
 
-def decay_group(pid: int, daughters: Daughters) -> str:
-    """Return the group of a channel; the channels of a group share one branching ratio each."""
-    channel = find_channel(pid, daughters)
-    return channel.group if channel is not None else ",".join(map(str, daughters))
-
-
 def group_channels(pid: int, masses: Mapping[int, float]) -> tuple[tuple[Daughters, ...], ...]:
     """Return the open channels of a particle, those that share one branching ratio together."""
     groups: dict[str, list[Daughters]] = {}

@@ -83,10 +83,6 @@ class CombinabilityFacts:
         rows = [sorted([*pair, *entry] for pair, entry in level.items()) for level in (self.analyses, self.regions)]
         return hashlib.sha256(json.dumps([COMBINABILITY_FORMAT, rows, sorted(self.known)]).encode()).hexdigest()
 
-    def find_analyses(self, first: str, second: str) -> Entry | None:
-        """The entry that lists two analyses (variants stand for their analysis), or None."""
-        return self.analyses.get(ordered_pair(analysis_stem(first), analysis_stem(second)))
-
     def find_regions(self, first: str, first_region: str, second: str, second_region: str) -> Entry | None:
         """The entry that lists two signal regions, or None."""
         return self.regions.get(ordered_pair(f"{first}:{first_region}", f"{second}:{second_region}"))

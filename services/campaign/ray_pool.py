@@ -22,7 +22,7 @@ from threading import Event
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
+from ray.exceptions import OutOfMemoryError, RayActorError, RayError, RayTaskError, WorkerCrashedError
 
 from database.errors import CampaignError
 from services.campaign.batches import BatchResult, BatchTask, Completion, WorkerSpec
@@ -215,16 +215,6 @@ class RayPool:
         """See `WorkerPool`."""
         self._is_stop_requested = True
 
-    def worker_pids(self) -> tuple[int, ...]:
-        """Process ids of the actors, 0 for one that does not answer; for tests and diagnosis on one machine."""
-        found = []
-        for actor in self._actors:
-            try:
-                found.append(int(ray.get(actor.__ray_call__.remote(_own_pid), timeout=60.0)))
-            except (GetTimeoutError, RayError):
-                found.append(0)
-        return tuple(found)
-
     def close(self) -> None:
         """See `WorkerPool`; also ends Ray if this pool started it."""
         for actor in self._actors:
@@ -244,10 +234,6 @@ def _check_reachable(address: str) -> None:
     if port.isdecimal() and "/" not in host:
         with socket.create_connection((host, int(port)), timeout=10.0):
             pass
-
-
-def _own_pid(_actor: object) -> int:
-    return os.getpid()
 
 
 def _last_words(error: BaseException) -> str:
