@@ -76,7 +76,10 @@ class Predictor:
         self.atoms = AtomArrays(group, sqrts[result], np.asarray(store.atom_coefficient), is_limit)
         self._num_groups = self.num_regions + len(store.map_txnames)
         self._lumi_ifb = np.array([record.lumi_ifb for record in store.results])
-        self._has_model = np.array([record.stat_model != "none" for record in store.results])
+        self._is_combined = np.zeros(self.num_regions, dtype=np.bool_)  # regions that enter a statistical model
+        for record in store.results:
+            if record.stat_model != "none":
+                self._is_combined[record.dataset_start : record.dataset_start + record.num_combined] = True
         self._dataset_result: IntArray = np.asarray(store.dataset_result)
         self._ul_obs_fb, self._ul_exp_fb = np.asarray(store.ul_obs_fb), np.asarray(store.ul_exp_fb)
         self._map_dataset: IntArray = np.asarray(store.map_dataset)
@@ -241,13 +244,13 @@ class Predictor:
     def _yields(self, regions: _Rows) -> dict[int, FloatArray]:
         """Expected events of all regions of every populated result with a statistical model."""
         yields: dict[int, FloatArray] = {}
-        rows = np.flatnonzero(self._has_model[regions.result])
+        rows = np.flatnonzero(self._is_combined[regions.dataset])
         if rows.size:
             result, events = regions.result[rows], regions.xsec_fb[rows] * self._lumi_ifb[regions.result[rows]]
             for number in np.unique(result).tolist():
                 record = self.store.results[number]
                 mine = result == number
-                yields[number] = np.zeros(record.dataset_stop - record.dataset_start)
+                yields[number] = np.zeros(record.num_combined)
                 yields[number][regions.dataset[rows[mine]] - record.dataset_start] = events[mine]
         return yields
 
@@ -255,7 +258,7 @@ class Predictor:
         """One row per analysis with a statistical model that sees a signal."""
         spans = []
         for result in sorted(yields):
-            rows = np.flatnonzero(regions.result == result)
+            rows = np.flatnonzero((regions.result == result) & self._is_combined[regions.dataset])
             if rows.size > 1 or self.settings.conventions is Conventions.DEFAULT:
                 spans.append((result, int(regions.start[rows[0]]), int(regions.stop[rows[-1]]), float(regions.xsec_fb[rows].sum())))
         size = len(spans)

@@ -204,9 +204,10 @@ def build_covariance_model(store: ResultsStore, result: int, conventions: Conven
     model = _covariance_models.get(key)
     if model is None:
         record = store.results[result]
-        regions = slice(record.dataset_start, record.dataset_stop)
+        covariance = store.covariance(result)
+        regions = slice(record.dataset_start, record.dataset_start + len(covariance))
         third = store.third_moment[regions] if record.stat_model == "sl_v2" else None
-        model = CovarianceModel(store.observed_n[regions], store.expected_bg[regions], store.covariance(result), third, conventions)
+        model = CovarianceModel(store.observed_n[regions], store.expected_bg[regions], covariance, third, conventions)
         _covariance_models[key] = model
     return model
 

@@ -63,8 +63,8 @@ class Predictions(NamedTuple):
         map_ids: indices of the contributing maps per prediction.
         topology_ids: indices into the model's topologies per prediction.
         pids: positive PDG ids of all BSM particles (mothers, intermediate and final) that contribute, per prediction.
-        region_yields: per result index with a statistical model, expected signal events of every data set of the
-            result (order of the store), shape (num_datasets_of_result,).
+        region_yields: per result index with a statistical model, expected signal events of every data set that
+            it combines (the first ones of the result, order of the store), shape (num_combined,).
         condition_violation: largest violation of a published condition, shape (n,); 0 where there is none.
     """
 

@@ -83,13 +83,13 @@ class CompiledResult(NamedTuple):
     """One result.
 
     Attributes:
-        record: with index 0 and data sets counted from 0; the covariance offset is not set.
+        record: with index 0 and data sets counted from 0; covariance offsets count from its first covariance.
         dataset_ids: names of the signal regions, None for limits.
         dataset_numbers: per data set observedN, expectedBG, bgError, thirdMoment [events], upperLimit,
             expectedUpperLimit [fb]; nan where not given; shape (num_datasets, 6).
         maps: in the order of data sets and txnames.
         grids: the grids of the maps, by digest.
-        covariance: covariance of the backgrounds [events²], or None.
+        covariances: covariances of the backgrounds [events²].
     """
 
     record: ResultRecord
@@ -97,7 +97,7 @@ class CompiledResult(NamedTuple):
     dataset_numbers: FloatArray
     maps: tuple[CompiledMap, ...]
     grids: dict[str, Grid]
-    covariance: FloatArray | None
+    covariances: tuple[FloatArray, ...]
 
 
 DATASET_NUMBERS = ("observedN", "expectedBG", "bgError", "thirdMoment", "upperLimit", "expectedUpperLimit")
@@ -111,7 +111,7 @@ def compile_result(folder: Path, root: Path) -> CompiledResult:
     """
     text = read_result(folder, root)
     notes = Notes(text.notes)
-    stat_model, payload, covariance = read_stat_model(text, root, notes)
+    stat_model, payload, covariances = read_stat_model(text, root, notes)
     grids: dict[str, Grid] = {}
     failures: dict[str, str] = {}
     maps: list[CompiledMap] = []
@@ -142,7 +142,7 @@ def compile_result(folder: Path, root: Path) -> CompiledResult:
         np.array(numbers, dtype=np.float64).reshape(-1, len(DATASET_NUMBERS)),
         tuple(maps),
         {digest: grid for digest, grid in grids.items() if digest in used},
-        covariance,
+        covariances,
     )
 
 

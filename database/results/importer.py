@@ -21,6 +21,7 @@ from database.errors import StoreError
 from database.results.archive import unpacked_database
 from database.results.compiler import CompiledResult, compile_result
 from database.results.maps import MAX_FULL, FloatArray, Grid
+from database.results.records import StatPayload
 from database.results.smodels_text import find_results, read_version
 from database.results.store import STORE_FORMAT, ResultsStore, cache_path, is_store, open_store, write_store
 from database.results.worker import compile_in_workers, linear_algebra_kernel
@@ -157,12 +158,11 @@ def _assemble(compiled: Sequence[CompiledResult], root: Path) -> tuple[dict[str,
             txnames.append(compiled_map.txname)
             map_constraints.append(constraints.add(compiled_map.constraint))
             map_conditions.append(conditions.add(compiled_map.conditions))
-        payload = result.record.stat_payload
-        if result.covariance is not None:
-            payload = replace(payload, covariance_offset=sum(c.size for c in covariances))
-            covariances.append(result.covariance)
-        for workspace in (*payload.workspaces, *payload.full_workspaces):
-            files[workspace.path] = root / Path(workspace.path).relative_to("workspaces")
+        payload = _shifted(result.record.stat_payload, sum(c.size for c in covariances))
+        covariances.extend(result.covariances)
+        published = [model.path for region_set in payload.region_sets for model in region_set.models if model.path]
+        for path in (*(workspace.path for workspace in (*payload.workspaces, *payload.full_workspaces)), *published):
+            files[path] = root / Path(path).relative_to("workspaces")
         record = replace(result.record, index=index, dataset_start=first, dataset_stop=len(dataset_ids), stat_payload=payload)
         records.append(record.to_json())
     if (root / "database.bib").is_file():
@@ -196,6 +196,16 @@ def _assemble(compiled: Sequence[CompiledResult], root: Path) -> tuple[dict[str,
     }
     meta["content_hash"] = _content_hash(arrays, meta, grid_index.values, files)
     return arrays, meta, files
+
+
+def _shifted(payload: StatPayload, start: int) -> StatPayload:
+    """The payload with offsets into the covariances of all results."""
+    sets = tuple(
+        replace(entry, covariance_offset=entry.covariance_offset + start) if entry.covariance_size else entry
+        for entry in payload.region_sets
+    )
+    offset = payload.covariance_offset + start if payload.covariance_size else payload.covariance_offset
+    return replace(payload, covariance_offset=offset, region_sets=sets)
 
 
 def _grid_arrays(grids: Sequence[Grid], columns: Sequence[list[FloatArray]]) -> dict[str, NDArray[Any]]:

@@ -40,17 +40,57 @@ class WorkspaceRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class ModelFileRecord:
+    """One statistical model of a set of regions.
+
+    Attributes:
+        kind: "sl" (covariance), "pyhf" (workspace), "full_pyhf" (un-simplified workspace) or "onnx" (neural network).
+        file: name as published.
+        path: where the store keeps it, relative to the store; "" if it is missing, or a covariance.
+        is_missing: whether it is absent or broken.
+    """
+
+    kind: str
+    file: str
+    path: str = ""
+    is_missing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSetRecord:
+    """A set of regions that one statistical model combines, as published in the format of release 3.2.
+
+    Attributes:
+        name: as published.
+        regions: its regions, in the order of the models.
+        networks: names of the regions in neural networks.
+        models: its statistical models, in the published order of preference.
+        covariance_offset: where its covariance [events²] starts in the store's flat array, −1 without one.
+        covariance_size: number of rows of the covariance.
+    """
+
+    name: str
+    regions: tuple[RegionRecord, ...]
+    networks: tuple[str | None, ...]
+    models: tuple[ModelFileRecord, ...]
+    covariance_offset: int = -1
+    covariance_size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class StatPayload:
     """What the statistical model of a result needs.
 
     Attributes:
         covariance_offset: where its covariance [events²] starts in the store's flat array, −1 without one.
-        covariance_size: number of rows of the covariance.
+        covariance_size: number of rows of the covariance; they belong to the first data sets of the result.
         workspaces: simplified or only workspaces, those that are present.
         full_workspaces: un-simplified workspaces beside simplified ones, those that are present.
         missing_files: workspaces that are named but absent or broken.
         includes_crs: whether control regions stay in the model.
         signal_uncertainty: relative uncertainty of the signal yields, or None.
+        region_sets: sets of regions in the format of release 3.2, empty for the older one; what is evaluated of them is
+            in the fields above.
     """
 
     covariance_offset: int = -1
@@ -60,6 +100,7 @@ class StatPayload:
     missing_files: tuple[str, ...] = ()
     includes_crs: bool = False
     signal_uncertainty: float | None = None
+    region_sets: tuple[RegionSetRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,12 +164,19 @@ class ResultRecord:
         """Number of data sets."""
         return self.dataset_stop - self.dataset_start
 
+    @property
+    def num_combined(self) -> int:
+        """Number of data sets, the first ones, that the statistical model combines."""
+        return self.stat_payload.covariance_size or self.num_datasets
+
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; nan becomes None."""
         plain = asdict(self)
         for name in ("leff_inner_m", "leff_outer_m", "fit_error"):
             if plain[name] != plain[name]:
                 plain[name] = None
+        if not self.stat_payload.region_sets:
+            del plain["stat_payload"]["region_sets"]
         return plain
 
     @classmethod
@@ -154,5 +202,17 @@ def _payload(plain: dict[str, Any]) -> StatPayload:
             "workspaces": workspaces(plain["workspaces"]),
             "full_workspaces": workspaces(plain["full_workspaces"]),
             "missing_files": tuple(plain["missing_files"]),
+            "region_sets": tuple(_region_set(record) for record in plain.get("region_sets", ())),
+        }
+    )
+
+
+def _region_set(plain: dict[str, Any]) -> RegionSetRecord:
+    return RegionSetRecord(
+        **{
+            **plain,
+            "regions": tuple(RegionRecord(**region) for region in plain["regions"]),
+            "networks": tuple(plain["networks"]),
+            "models": tuple(ModelFileRecord(**model) for model in plain["models"]),
         }
     )

@@ -1,4 +1,4 @@
-"""Reader of the SModelS text database, format of release 3.0.0 (arXiv:2306.17676; database arXiv:1811.10624).
+"""Reader of the SModelS text database, formats of releases 3.0 and 3.2 (arXiv:2306.17676; database arXiv:1811.10624).
 
 A result is a folder with `globalInfo.txt`; its data sets are the folders below it with `dataInfo.txt`; the maps of a
 data set are its other `.txt` files. A file that cannot be read stops the import with one sentence that names file
@@ -15,6 +15,7 @@ from typing import Final
 from database.errors import ResultsFormatError
 from database.results.grid_text import GridText, parse_grid
 from database.results.literals import LiteralError, Quantity, Value, as_number
+from database.results.region_sets import TextRegionSet, covariance_order, read_region_sets
 from database.results.text_files import LogicalLine, TextFile, read_tags, value_of
 
 SUPPORTED_MAJOR_VERSION: Final = "3"
@@ -80,6 +81,7 @@ class TextResult:
         info_lines: line of each tag of globalInfo.txt.
         datasets: its data sets, in the order of the statistical model.
         notes: what was left out while reading, and why.
+        region_sets: its sets of regions with statistical models, in the format of release 3.2.
     """
 
     folder: Path
@@ -87,6 +89,7 @@ class TextResult:
     info_lines: Mapping[str, int]
     datasets: tuple[TextDataset, ...]
     notes: tuple[str, ...]
+    region_sets: tuple[TextRegionSet, ...] = ()
 
 
 # ----------------------------------------------------------------------------------------------------------- maps
@@ -241,9 +244,12 @@ def read_result(folder: Path, root: Path) -> TextResult:
             raise file.error(lines[tag], f"cannot read {tag!r}: {error}") from None
     notes: list[str] = []
     datasets = [_read_dataset(path, root, notes) for path in _dataset_folders(folder, root)]
-    if "datasetOrder" in info:
+    region_sets = read_region_sets(file, info, lines)
+    if region_sets:
+        datasets = _set_first(file, lines["regionSets"], covariance_order(region_sets, folder), datasets)
+    elif "datasetOrder" in info:
         datasets = _ordered(file, lines["datasetOrder"], info["datasetOrder"], datasets, notes)
-    return TextResult(folder, info, lines, tuple(datasets), tuple(dict.fromkeys(notes)))
+    return TextResult(folder, info, lines, tuple(datasets), tuple(dict.fromkeys(notes)), region_sets)
 
 
 def _dataset_folders(folder: Path, root: Path) -> list[Path]:
@@ -268,6 +274,17 @@ def _ordered(file: TextFile, line: int, order: Value, datasets: list[TextDataset
     if left_out > 0:
         notes.append(f"{left_out} data sets outside of the published datasetOrder are left out")
     return [by_id[name] for name in names if isinstance(name, str)]
+
+
+def _set_first(file: TextFile, line: int, names: tuple[str, ...], datasets: list[TextDataset]) -> list[TextDataset]:
+    """The data sets that a covariance combines, in its order, then the others."""
+    by_id = {dataset.dataset_id: dataset for dataset in datasets}
+    for number, name in enumerate(names):
+        if name not in by_id:
+            raise file.error(line, f"'regionSets' names {name!r}, which has no folder")
+        if name in names[:number]:
+            raise file.error(line, f"'regionSets' names {name!r} twice")
+    return [*(by_id[name] for name in names), *(dataset for dataset in datasets if dataset.dataset_id not in names)]
 
 
 _NUMBER_TAGS: Final = {"observedN": 0, "expectedBG": 0, "bgError": 0, "thirdMoment": 0, "upperLimit": 1, "expectedUpperLimit": 1}

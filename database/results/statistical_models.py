@@ -5,7 +5,6 @@ Whatever cannot be used becomes a note on the result, so that nothing is dropped
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -13,7 +12,9 @@ import numpy as np
 
 from database.results.literals import LiteralError, Value, as_number
 from database.results.maps import FloatArray
+from database.results.model_files import is_inside, is_workspace, stored_path
 from database.results.records import RegionRecord, StatModel, StatPayload, WorkspaceRecord
+from database.results.set_models import read_set_models
 from database.results.smodels_text import TextResult
 from database.results.text_files import TextFile
 
@@ -39,21 +40,28 @@ class Notes:
         return (*dict.fromkeys(self._plain), *sorted(grouped))
 
 
-def read_stat_model(text: TextResult, root: Path, notes: Notes) -> tuple[StatModel, StatPayload, FloatArray | None]:
-    """Returns the kind of statistical model of a result, what it needs, and its covariance [events²] if it has one.
+def read_stat_model(text: TextResult, root: Path, notes: Notes) -> tuple[StatModel, StatPayload, tuple[FloatArray, ...]]:
+    """Returns the kind of statistical model of a result, what it needs, and its covariances [events²], the evaluated one first.
+
+    Covariance offsets count from the result's first one.
 
     Raises:
         ResultsFormatError: a covariance or list of workspaces is malformed; names file and line.
     """
     file = TextFile(text.folder / "globalInfo.txt", root)
     info = text.info
+    if text.region_sets:
+        models = read_set_models(text, root)
+        for note in models.notes:
+            notes.add(note)
+        return models.stat_model, models.payload, models.covariances
     if "covariance" in info:
         covariance = _covariance(file, text)
         moments = [dataset.numbers.get("thirdMoment") for dataset in text.datasets]
         is_skewed = all(moment is not None for moment in moments) and any(abs(moment or 0.0) > 1e-20 for moment in moments)
-        return "sl_v2" if is_skewed else "sl_v1", StatPayload(covariance_size=len(covariance)), covariance
+        return "sl_v2" if is_skewed else "sl_v1", StatPayload(covariance_offset=0, covariance_size=len(covariance)), (covariance,)
     if "jsonFiles" not in info:
-        return "none", StatPayload(), None
+        return "none", StatPayload(), ()
     missing: list[str] = []
     workspaces = _workspaces(file, text, root, "jsonFiles", missing)
     for name in missing:
@@ -70,7 +78,7 @@ def read_stat_model(text: TextResult, root: Path, notes: Notes) -> tuple[StatMod
         includes_crs=info.get("includeCRs") is True,
         signal_uncertainty=float(uncertainty) if isinstance(uncertainty, int | float) else None,
     )
-    return "pyhf" if workspaces else "none", payload, None
+    return "pyhf" if workspaces else "none", payload, ()
 
 
 def _covariance(file: TextFile, text: TextResult) -> FloatArray:
@@ -104,11 +112,10 @@ def _workspaces(file: TextFile, text: TextResult, root: Path, tag: str, missing:
             raise file.error(line, f"{tag!r} must map file names to lists of regions")
         canonical = tuple(_region(file, line, tag, region) for region in regions)
         path = text.folder / name
-        if not path.resolve().is_relative_to(text.folder.resolve()) or not _is_workspace(path):
+        if not is_inside(text.folder, name) or not is_workspace(path):
             missing.append(name)
             continue
-        relative = (text.folder.relative_to(root) / name).as_posix()
-        records.append(WorkspaceRecord(name, f"workspaces/{relative}", canonical))
+        records.append(WorkspaceRecord(name, stored_path(text.folder, root, name), canonical))
     return tuple(records)
 
 
@@ -120,11 +127,3 @@ def _region(file: TextFile, line: int, tag: str, region: Value) -> RegionRecord:
         if (smodels is None or isinstance(smodels, str)) and (pyhf is None or isinstance(pyhf, str)) and kind in ("SR", "CR", "VR"):
             return RegionRecord(smodels, pyhf, str(kind))
     raise file.error(line, f"{tag!r} has a region that is neither a name nor {{'smodels', 'pyhf', 'type'}}")
-
-
-def _is_workspace(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError):
-        return False
-    return isinstance(content, dict) and "channels" in content and "observations" in content

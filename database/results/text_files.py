@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -11,6 +12,8 @@ from database.errors import ResultsFormatError
 from database.results.literals import LiteralError, Value, parse_literal
 
 _JOINS_WITH_PREVIOUS: Final = (" ", "\t", "}")
+_COMMENT: Final = re.compile(r"(?<!\\)#")
+_DISABLED_TAG: Final = re.compile(r"#+\s*[A-Za-z_]\w*\s*:")
 
 
 class LogicalLine(NamedTuple):
@@ -63,26 +66,27 @@ class TextFile:
     def lines(self) -> Iterator[LogicalLine]:
         """Yields the file's logical lines.
 
-        A physical line is joined to the one before it if it starts with a blank, a tab or `}`, or if the one before
-        ends in `,` or in a backslash (which is removed).
+        What follows a `#` (not `\\#`) is a comment. A physical line is joined to the one before it if it starts with a blank,
+        a tab or `}`, or if the one before ends in `,` or in a backslash (which is removed).
         """
-        physical = self.text.splitlines()
+        numbers, physical = _without_comments(self.text.splitlines()) if "#" in self.text else (None, self.text.splitlines())
         parts: list[str] = []
         starts: list[int] = []
         length, first, is_open = 0, 1, False
-        for number, raw in enumerate(physical, start=1):
+        for index, raw in enumerate(physical, start=1):
             line = raw.strip()
+            number = index if numbers is None else numbers[index - 1]
             if not parts:
                 first = number
             if line or parts:
-                starts.append(length)
+                starts.extend([length] * (number - first + 1 - len(starts)))
                 continues = line.endswith("\\")
                 parts.append(line[:-1] if continues else line)
                 length += len(parts[-1])
             else:
                 continue
             is_open = line.endswith((",", "\\")) or (is_open and not line)
-            if number < len(physical) and (is_open or physical[number].startswith(_JOINS_WITH_PREVIOUS)):
+            if index < len(physical) and (is_open or physical[index].startswith(_JOINS_WITH_PREVIOUS)):
                 continue
             logical = self._split("".join(parts), starts, first)
             parts, starts, length = [], [], 0
@@ -90,13 +94,46 @@ class TextFile:
                 yield logical
 
     def _split(self, text: str, starts: list[int], first: int) -> LogicalLine | None:
-        if text.startswith("#") or not text:
+        if not text:
             return None
         tag, colon, value = text.partition(":")
         if not colon:
             raise self.error(first, f"expected 'tag: value', found {text[:40]!r}")
         shift = len(text) - len(value.lstrip()) if value.strip() else len(tag) + 1
         return LogicalLine(tag.strip(), value.strip(), tuple(start - shift for start in starts), first)
+
+
+def _without_comments(physical: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Numbers and texts of the lines without comments; lines that hold nothing else are left out.
+
+    With a tag that is commented out go the continuation lines that close its brackets.
+    """
+    numbers: list[int] = []
+    kept: list[str] = []
+    depth, is_open = 0, False
+    for number, raw in enumerate(physical, start=1):
+        if depth > 0 and (is_open or raw.startswith((*_JOINS_WITH_PREVIOUS, "]", ")"))):
+            depth += _balance(raw)
+            is_open = raw.rstrip().endswith((",", "\\"))
+            continue
+        depth = 0
+        mark = _COMMENT.search(raw)
+        if mark is None:
+            numbers.append(number)
+            kept.append(raw)
+            continue
+        text = raw[: mark.start()].rstrip()
+        if text:
+            numbers.append(number)
+            kept.append(text)
+        elif _DISABLED_TAG.match(raw):
+            depth, is_open = _balance(raw), raw.rstrip().endswith((",", "\\"))
+    return numbers, [line.replace("\\#", "#") for line in kept]
+
+
+def _balance(text: str) -> int:
+    """Opening minus closing brackets."""
+    return sum(text.count(mark) for mark in "([{") - sum(text.count(mark) for mark in ")]}")
 
 
 def read_tags(file: TextFile) -> tuple[dict[str, Value], dict[str, int]]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from inference.gradients.accumulate import Places, add_limits, add_regions
 from inference.gradients.parameters import Parameters
@@ -192,12 +193,18 @@ class PredictionDifferentiator:
         )
         yields, yield_slopes = self._yields(predictions, xsec, xsec_slopes)
         for row in np.flatnonzero(predictions.kind == PredictionKind.COMBINED).tolist():
-            mine = (predictions.result == predictions.result[row]) & (predictions.kind == PredictionKind.EFFICIENCY_MAP)
+            mine = self._combined_rows(predictions, int(predictions.result[row]))
             xsec[row], xsec_slopes[row] = xsec[mine].sum(), xsec_slopes[mine].sum(axis=0)
         for slopes, values in zip(limit_slopes, (observed, expected), strict=True):
             slopes[np.isnan(values)] = math.nan
         smooth = predictions._replace(xsec_fb=xsec, ul_obs_fb=observed, ul_exp_fb=expected, region_yields=yields)
         return PredictionGradients(parameters, xsec_slopes, limit_slopes[0], limit_slopes[1], yield_slopes, smooth)
+
+    def _combined_rows(self, predictions: Predictions, result: int) -> NDArray[np.int64]:
+        """Regions of a result that enter its statistical model."""
+        record = self._predictor.store.results[result]
+        is_combined = predictions.dataset < record.dataset_start + record.num_combined
+        return np.flatnonzero((predictions.result == result) & (predictions.kind == PredictionKind.EFFICIENCY_MAP) & is_combined)
 
     def _yields(
         self, predictions: Predictions, xsec: FloatArray, xsec_slopes: FloatArray
@@ -207,7 +214,7 @@ class PredictionDifferentiator:
         yields, slopes = {}, {}
         for result, given in predictions.region_yields.items():
             record = store.results[result]
-            rows = np.flatnonzero((predictions.result == result) & (predictions.kind == PredictionKind.EFFICIENCY_MAP))
+            rows = self._combined_rows(predictions, result)
             positions = predictions.dataset[rows] - record.dataset_start
             yields[result] = np.zeros_like(given)
             yields[result][positions] = record.lumi_ifb * xsec[rows]
