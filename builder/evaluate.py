@@ -53,15 +53,19 @@ class Evaluator:
         self.predictor = Predictor(store, settings.predictions)
         self.combinability = combinability if combinability is not None else build_combinability(store)
 
-    def evaluate(self, protomodel: ProtoModel) -> Evaluation:
+    def evaluate(self, protomodel: ProtoModel, *, with_limits: bool = False) -> Evaluation:
         """Score and verdict of a protomodel.
+
+        Args:
+            protomodel: the model.
+            with_limits: whether to compute the limits of combined members, which only reports need; else they are nan.
 
         Returns:
             An evaluation whose outcome says why there is no score where there is none; k is then -inf.
         """
-        return self.evaluate_predictions(protomodel, self.predictor.predict(protomodel.spectrum()))
+        return self.evaluate_predictions(protomodel, self.predictor.predict(protomodel.spectrum()), with_limits=with_limits)
 
-    def evaluate_predictions(self, protomodel: ProtoModel, predictions: Predictions) -> Evaluation:
+    def evaluate_predictions(self, protomodel: ProtoModel, predictions: Predictions, *, with_limits: bool = False) -> Evaluation:
         """Score and verdict of a protomodel whose predictions are known."""
         verdict = judge(predictions, self.store, self.settings.critics)
         found = score(predictions, self.store, self.combinability.is_combinable, verdict.mu_max, self.settings.score)
@@ -77,12 +81,12 @@ class Evaluator:
             log_prior=prior,
             prior_terms=terms,
             verdict=verdict,
-            combination=tuple(self._describe(member, predictions, found.mu_hat) for member in found.members),
+            combination=tuple(self._describe(member, predictions, found.mu_hat, with_limits) for member in found.members),
             failures=found.failures,
             num_predictions=int(predictions.result.size),
         )
 
-    def _describe(self, member: ScoredMember, predictions: Predictions, mu_hat: float) -> Member:
+    def _describe(self, member: ScoredMember, predictions: Predictions, mu_hat: float, with_limits: bool) -> Member:
         candidate, store = member.candidate, self.store
         i = candidate.prediction
         error = math.nan
@@ -93,7 +97,7 @@ class Evaluator:
             signal = float(predictions.xsec_fb[i]) * store.results[candidate.result].lumi_ifb * mu_hat
         else:
             if candidate.kind is PredictionKind.COMBINED:
-                observed, expected = self._combined_limits(candidate.result, predictions, i)
+                observed, expected = self._combined_limits(candidate.result, predictions, i) if with_limits else (math.nan, math.nan)
             else:
                 observed, expected = float(predictions.ul_obs_fb[i]), float(predictions.ul_exp_fb[i])
             z = limit_significance(observed, expected)

@@ -33,12 +33,13 @@ class Member:
         kind: "ul" (truncated Gaussian from limits), "em" (one signal region) or "comb" (the analysis's own combination).
         dataset_id: signal region, None for limits and combinations.
         txnames: simplified topologies that contribute.
-        observed: observed events (em) or observed limit on the cross section [fb] (ul, comb).
+        observed: observed events (em) or observed limit on the cross section [fb] (ul, comb; nan for comb unless the
+            evaluation was asked for limits, and so are expected and z).
         expected: expected background events (em) or expected limit [fb] (ul, comb); nan where undefined.
         expected_error: uncertainty of the expected background [events] (em), else nan.
         z: local significance [standard deviations] of observed over expected.
         signal: expected signal events at μ̂ (em), or predicted cross section [fb] at μ̂ (ul, comb).
-        pids: positive PDG ids of the particles that produce the signal.
+        pids: positive PDG ids of all particles of its topologies: mothers, intermediate and final states.
         log_likelihood_ratio: ln L(μ̂)/L(0) of this member at the combination's μ̂.
     """
 

@@ -59,17 +59,17 @@ def select_best_expected(predictions: Predictions, store: ResultsStore) -> tuple
     without any observed limit keeps its undefined r, except combinations, which are judged only if they have a limit.
     """
     r_obs, r_exp = r_values(predictions)
-    best: dict[tuple[str, int], JudgedPrediction] = {}
-    rows = zip(predictions.result.tolist(), predictions.kind.tolist(), r_obs.tolist(), r_exp.tolist(), strict=True)
-    for index, (result, kind, observed, expected) in enumerate(rows):
-        if kind == PredictionKind.COMBINED and not math.isfinite(observed):
-            continue
-        analysis_id = store.results[result].analysis_id
-        entry = JudgedPrediction(index, analysis_id, observed, expected)
-        other = best.get((analysis_id, kind))
-        if other is None or _sensitivity(entry) > _sensitivity(other):
-            best[analysis_id, kind] = entry
-    return _sorted_by_r(best.values())
+    rows = np.flatnonzero((predictions.kind != PredictionKind.COMBINED) | np.isfinite(r_obs))
+    has_expected = np.isfinite(r_exp[rows])
+    sensitivity = np.where(has_expected, r_exp[rows], np.nan_to_num(r_obs[rows], nan=-1.0))
+    entry = store.result_analysis[predictions.result[rows]] * len(PredictionKind) + predictions.kind[rows]
+    order = np.lexsort((rows, -sensitivity, ~has_expected, entry))
+    is_first = np.r_[True, np.diff(entry[order]) != 0] if order.size else np.empty(0, dtype=np.bool_)
+    best = (
+        JudgedPrediction(index, store.results[predictions.result[index]].analysis_id, float(r_obs[index]), float(r_exp[index]))
+        for index in rows[order[is_first]].tolist()
+    )
+    return _sorted_by_r(best)
 
 
 def select_limits_then_regions(predictions: Predictions, store: ResultsStore) -> tuple[JudgedPrediction, ...]:

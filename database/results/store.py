@@ -165,6 +165,12 @@ class ResultsStore(StoreArrays):
         return any(record.is_approximate for record in self.results)
 
     @cached_property
+    def result_analysis(self) -> IntArray:
+        """Number of each result's analysis: results of one analysis id share it; shape (num_results,)."""
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(record.analysis_id, len(numbers)) for record in self.results], dtype=np.int32)
+
+    @cached_property
     def template_trees(self) -> tuple[Template, ...]:
         """The templates as trees."""
         return tuple(parse_graph(text) for text in self.templates)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +47,7 @@ class BatchTask:
         max_duration_s: the batch ends with the step during which this has passed [s].
         best_k: largest K of the walk so far.
         targets: hiscores the walk may jump to; empty unless teleports are on.
+        hiscore_floor: models with a smaller K cannot enter the hiscore list any more.
     """
 
     walker_number: int
@@ -55,6 +57,7 @@ class BatchTask:
     max_duration_s: float
     best_k: float
     targets: tuple[TeleportTarget, ...] = ()
+    hiscore_floor: float = -math.inf
 
 
 @dataclass(frozen=True, slots=True)

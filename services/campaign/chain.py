@@ -25,12 +25,14 @@ class WalkChain:
         seed: the campaign's seed.
         evaluate: scores a model; deterministic.
         settings: moves and acceptance.
+        evaluate_fully: the same scores, with what only stored models need.
     """
 
-    def __init__(self, seed: int, evaluate: EvaluateFn, settings: WalkSettings) -> None:
+    def __init__(self, seed: int, evaluate: EvaluateFn, settings: WalkSettings, evaluate_fully: EvaluateFn | None = None) -> None:
         self._seed = seed
         self._settings = settings
         self._evaluate = evaluate
+        self._evaluate_fully = evaluate_fully
         self._targets: tuple[tuple[ProtoModel, float], ...] = ()
         self._kernel = build_kernel(evaluate, settings, lambda: self._targets)
         self._walker_number = -1
@@ -69,6 +71,13 @@ class WalkChain:
         candidates = (self._candidate(*info.hiscore_candidate),) if info.hiscore_candidate is not None else ()
         progress = self._progress(state, info.is_accepted, outcome, info.moves)
         return ChainStep(progress, _verdict(info), candidates, dict(info.failures))
+
+    def complete(self, hiscore: NewHiscore) -> NewHiscore:
+        """See `Chain`."""
+        if self._evaluate_fully is None:
+            return hiscore
+        protomodel = ProtoModel.from_json(hiscore.protomodel)
+        return describe_hiscore(hiscore.walker_number, hiscore.step, protomodel, self._evaluate_fully(protomodel))
 
     def checkpoint(self) -> JsonDict:
         """See `Chain`."""
@@ -120,4 +129,5 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
     store = open_store(Path(arguments["store_path"]))
     selected = select_results(store, parse_settings(ResultsSettings, arguments["results"]))
     evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]))
-    return WalkChain(seed, evaluator.evaluate, parse_settings(WalkSettings, arguments["walk"]))
+    walk = parse_settings(WalkSettings, arguments["walk"])
+    return WalkChain(seed, evaluator.evaluate, walk, lambda protomodel: evaluator.evaluate(protomodel, with_limits=True))

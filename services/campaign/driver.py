@@ -114,6 +114,7 @@ class Driver:
         self._session_steps = 0
         self._rss_mb = 0.0
         self._began = time.monotonic()
+        self._hiscore_floor = -math.inf
         self._first_step_at = math.inf
 
     def request_stop(self) -> None:
@@ -208,11 +209,17 @@ class Driver:
             max_duration_s=self._limits.max_duration_s,
             best_k=walker.best_k,
             targets=self._targets() if self._has_teleports else (),
+            hiscore_floor=self._hiscore_floor,
         )
 
     def _targets(self) -> tuple[TeleportTarget, ...]:
         listed = self._repository.list_hiscores(self._campaign.campaign_id, limit=self._campaign.keep_hiscores)
         return tuple(TeleportTarget(entry.protomodel, entry.k) for entry in listed)
+
+    def _find_hiscore_floor(self) -> float:
+        """K of the last entry of a full hiscore list."""
+        listed = self._repository.list_hiscores(self._campaign.campaign_id, limit=self._campaign.keep_hiscores)
+        return listed[-1].k if len(listed) == self._campaign.keep_hiscores else -math.inf
 
     def _take_in(self, completions: Sequence[Completion]) -> None:
         results = [completion.result for completion in completions if completion.result is not None]
@@ -225,6 +232,8 @@ class Driver:
             self._hand_out()  # workers walk on while the transaction is written
         if results:
             self._writer.store(results)
+            if any(result.hiscores for result in results):
+                self._hiscore_floor = self._find_hiscore_floor()
         for completion in losses:  # before new work is handed out: a walker that is given up gets none
             self._take_loss(completion)
         self._observe()

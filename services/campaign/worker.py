@@ -64,6 +64,10 @@ class Chain(Protocol):
         """Steps taken since the start."""
         ...
 
+    def complete(self, hiscore: NewHiscore) -> NewHiscore:
+        """Fills in what is computed for stored models only."""
+        ...
+
 
 ChainFactory = Callable[[int, Mapping[str, Any]], Chain]
 """Builds a chain from the campaign's seed and the arguments of the `WorkerSpec`."""
@@ -128,6 +132,8 @@ class Worker:
             if taken.verdict is not None:
                 verdicts[taken.verdict] += 1
             failures.update(taken.failures)
+        # the list's last K only rises, so models below it can be left out without changing the list in the end
+        candidates = [found for taken in steps for found in taken.hiscores if found.k >= task.hiscore_floor]
         walker = WalkerUpdate(
             walker_number=task.walker_number,
             status=WalkerStatus.FINISHED if chain.step >= task.last_step else WalkerStatus.RUNNING,
@@ -143,7 +149,7 @@ class Worker:
             walker=walker,
             num_steps=num_steps,
             progress=tuple(progress),
-            hiscores=rank_hiscores([found for taken in steps for found in taken.hiscores], self._spec.keep_hiscores),
+            hiscores=tuple(chain.complete(found) for found in rank_hiscores(candidates, self._spec.keep_hiscores)),
             verdict_counts=dict(verdicts),
             failure_counts=dict(failures),
             rss_mb=psutil.Process().memory_info().rss / 1e6,

@@ -122,7 +122,7 @@ def score(
     models = read_models(model)
     settings = EvaluationSettings(predictions=PredictionSettings(conventions=conventions))
     evaluator = Evaluator(_open(results), settings)
-    evaluations = [evaluator.evaluate(protomodel) for protomodel in models]
+    evaluations = [evaluator.evaluate(protomodel, with_limits=True) for protomodel in models]
     if as_json:
         rows = [evaluation_row(evaluation) for evaluation in evaluations]
         typer.echo(json.dumps(rows[0] if len(rows) == 1 else rows, allow_nan=False, indent=1))

@@ -31,7 +31,8 @@ def make(rows: list[tuple[str, Any, float, float]], xsec_fb: float = 1.0) -> tup
     """Predictions and store from rows (analysis id, kind, r_obs, r_exp)."""
     size = len(rows)
     ids = list(dict.fromkeys(row[0] for row in rows))
-    store = SimpleNamespace(results=tuple(SimpleNamespace(analysis_id=name) for name in ids))
+    results = tuple(SimpleNamespace(analysis_id=name) for name in ids)
+    store = SimpleNamespace(results=results, result_analysis=np.arange(len(ids), dtype=np.int32))
     predictions = Predictions(
         np.array([ids.index(row[0]) for row in rows], dtype=np.int32),
         np.arange(size, dtype=np.int32),
