@@ -8,6 +8,7 @@ particle_labels.py     what `jet`, `MET`, `anyBSM`, … stand for
 templates.py           topologies as trees; graph notation
 constraints.py         bracket notation and constraint expressions
 statistical_models.py  covariances and workspaces of a result
+region_sets.py, set_models.py, model_files.py  the same in the format of release 3.2: sets of regions
 maps.py                projection, triangulation, start table of point location
 compiler.py            one result, ready for the store
 worker.py              processes that compile, with pinned linear algebra

@@ -98,6 +98,19 @@ def test_blank_lines_do_not_end_a_list(tmp_path: Path) -> None:
     assert [line.value for line in text_file(tmp_path, "\n\na: [1,\n\n2]\n\nb: 3,").lines()] == ["[1,2]", "3,"]
 
 
+def test_comments_are_left_out_and_lines_keep_their_numbers(tmp_path: Path) -> None:
+    content = "a: [1,  # one\n# two, and three\n  2,\n3]\n# all: [1\nb: 4 # four\nurl: http://x/\\#y\nc: {\n 'x': 1, # x\n#'y': 2\n}\n"
+    lines = {line.tag: line for line in text_file(tmp_path, content).lines()}
+    assert {tag: line.value for tag, line in lines.items()} == {"a": "[1,2,3]", "b": "4", "url": "http://x/#y", "c": "{'x': 1,}"}
+    assert [lines["a"].line_of(offset) for offset in (1, 3, 5)] == [1, 3, 4]
+    assert (lines["b"].line, lines["c"].line) == (6, 8)
+
+
+def test_a_tag_that_is_commented_out_takes_its_lines_with_it(tmp_path: Path) -> None:
+    content = "a: 1\n#covariance: [[1,\n 2],\n[3, 4]\n ]\nb: 2\n#c: [see (1)\nd: 3\n"
+    assert [(line.tag, line.value) for line in text_file(tmp_path, content).lines()] == [("a", "1"), ("b", "2"), ("d", "3")]
+
+
 def test_repeated_tags_are_ignored_in_info_files(tmp_path: Path) -> None:
     values, lines = read_tags(text_file(tmp_path, "a: 1\nb: 2\na: 3\nlastUpdate: 2023/2/14\nurl: http://x\n"))
     assert values == {"b": 2, "lastUpdate": "2023/2/14", "url": "http://x"}
