@@ -25,6 +25,11 @@ def stop_model(mass_gev: float = 1100.0) -> ProtoModel:
     return ProtoModel({1000022: 160.0, 1000006: mass_gev}, {1000006: {(6, 1000022): 1.0}}, {(-1000006, 1000006): 1.2})
 
 
+def squark_model() -> ProtoModel:
+    """X_d → d X_Z^1."""
+    return ProtoModel({1000022: 160.0, 1000001: 735.0}, {1000001: {(1, 1000022): 1.0}}, {(-1000001, 1000001): 0.5})
+
+
 def electroweak_model() -> ProtoModel:
     """A compressed electroweak spectrum with off-shell decays."""
     return ProtoModel(
@@ -129,7 +134,7 @@ def sample_hiscores() -> tuple[NewHiscore, ...]:
     return (
         build_hiscore(stop_model(), 9.0, (REGION, EXCESS), 1.31, 0, 12),
         build_hiscore(electroweak_model(), 8.0, (EXCESS,), math.inf, 1, 20),
-        build_hiscore(stop_model(900.0), 5.0, (LIMIT, REGION), 1.05, 2, 30),
+        build_hiscore(squark_model(), 5.0, (LIMIT, REGION), 1.05, 2, 30),
     )
 
 

@@ -43,6 +43,8 @@ from database.campaigns.status import CampaignStatus, WalkerStatus, check_campai
 from database.errors import CampaignError
 
 NOW = func.current_timestamp()
+MAX_ID = 2**63 - 1
+"""No row has a larger number; the databases refuse to look for one."""
 RecordT = TypeVar("RecordT")
 
 
@@ -118,7 +120,7 @@ class SqlRepository:
 
     @staticmethod
     def _get(session: Session, campaign_id: int, *, for_update: bool = False) -> CampaignRow:
-        row = session.get(CampaignRow, campaign_id, with_for_update=True if for_update else None)
+        row = session.get(CampaignRow, campaign_id, with_for_update=True if for_update else None) if campaign_id <= MAX_ID else None
         if row is None:
             raise CampaignNotFoundError(f"there is no campaign {campaign_id}")
         return row
@@ -305,7 +307,7 @@ class SqlRepository:
     def get_hiscore(self, hiscore_id: int) -> HiscoreRecord:
         """See `CampaignRepository`."""
         with self._reading() as session:
-            row = session.get(HiscoreRow, hiscore_id)
+            row = session.get(HiscoreRow, hiscore_id) if hiscore_id <= MAX_ID else None
             if row is None:
                 raise HiscoreNotFoundError(f"there is no hiscore {hiscore_id}")
             return _hiscore(row)

@@ -21,6 +21,9 @@ from services.api.results import PublishedResults
 from services.api.settings import ServiceSettings
 from services.api.traces import TraceCache
 
+MAX_NUMBER = 2**63 - 1
+"""Largest number that the storage can be asked for."""
+
 
 class OpenStorage(NamedTuple):
     """An open campaign storage and what is derived from it."""
@@ -143,7 +146,9 @@ Traces = Annotated[TraceCache, Depends(get_traces)]
 Rates = Annotated[RateMeter, Depends(get_rates)]
 Results = Annotated[PublishedResults, Depends(get_results)]
 Settings = Annotated[ServiceSettings, Depends(get_settings)]
-CampaignParam = Annotated[int, Query(ge=1, description="number of the campaign", examples=[1])]
-OptionalCampaignParam = Annotated[int | None, Query(ge=1, description="number of the campaign; all campaigns if left out", examples=[1])]
-AfterParam = Annotated[int, Query(ge=0, description="cursor: `next_after` of the page before")]
+CampaignParam = Annotated[int, Query(ge=1, le=MAX_NUMBER, description="number of the campaign", examples=[1])]
+OptionalCampaignParam = Annotated[
+    int | None, Query(ge=1, le=MAX_NUMBER, description="number of the campaign; all campaigns if left out", examples=[1])
+]
+AfterParam = Annotated[int, Query(ge=0, le=MAX_NUMBER, description="cursor: `next_after` of the page before")]
 LimitParam = Annotated[int, Query(ge=1, le=10000, description="entries per page at most")]

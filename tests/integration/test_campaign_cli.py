@@ -173,6 +173,8 @@ def test_database_may_come_from_the_environment(
     ("arguments", "code", "sentence"),
     [
         (("status", "7"), 3, "there is no campaign 7"),
+        (("status", "100000000000000000000"), 3, "there is no campaign 100000000000000000000"),
+        (("hiscores", "show", "100000000000000000000"), 3, "there is no hiscore 100000000000000000000"),
         (("status", "other"), 3, "there is no campaign 'other'"),
         (("hiscores", "show", "999"), 3, "there is no hiscore 999"),
         (("resume", "small"), 2, "campaign 1 is finished"),

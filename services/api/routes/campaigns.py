@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Request, Response
 
 from services.api import schemas
 from services.api.convert import campaign_detail, campaign_out
-from services.api.deps import AfterParam, LimitParam, Rates, Repository
+from services.api.deps import MAX_NUMBER, AfterParam, LimitParam, Rates, Repository
 from services.api.etags import json_response
 
 router = APIRouter(prefix="/campaigns", tags=["campaigns"])
-CampaignId = Annotated[int, Path(ge=1, description="number of the campaign")]
+CampaignId = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="number of the campaign")]
 
 
 @router.get("", response_model=schemas.Page[schemas.CampaignOut], summary="All campaigns, by number")

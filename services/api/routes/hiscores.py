@@ -8,11 +8,11 @@ from fastapi import APIRouter, Path, Query, Request, Response
 
 from services.api import schemas
 from services.api.convert import hiscore_detail, hiscore_out, hiscore_slha
-from services.api.deps import LimitParam, OptionalCampaignParam, Repository, Results, Settings
+from services.api.deps import MAX_NUMBER, LimitParam, OptionalCampaignParam, Repository, Results, Settings
 from services.api.etags import json_response
 
 router = APIRouter(prefix="/hiscores", tags=["hiscores"])
-HiscoreId = Annotated[int, Path(ge=1, description="number of the hiscore")]
+HiscoreId = Annotated[int, Path(ge=1, le=MAX_NUMBER, description="number of the hiscore")]
 
 
 @router.get("", response_model=schemas.Page[schemas.HiscoreOut], summary="Hiscores by K downwards")
@@ -21,8 +21,10 @@ def list_hiscores(
     repository: Repository,
     settings: Settings,
     campaign: OptionalCampaignParam = None,
-    min_k: Annotated[float | None, Query(description="leave out models whose K is smaller", examples=[2.0])] = None,
-    after: Annotated[int, Query(ge=0, description="cursor: `next_after` of the page before (entries left out at the top)")] = 0,
+    min_k: Annotated[float | None, Query(allow_inf_nan=False, description="leave out models whose K is smaller", examples=[2.0])] = None,
+    after: Annotated[
+        int, Query(ge=0, le=MAX_NUMBER, description="cursor: `next_after` of the page before (entries left out at the top)")
+    ] = 0,
     limit: LimitParam = 10,
 ) -> Response:
     """The best models of one campaign or of all: K, T_L, particles, best combination, verdict of the critics."""

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from services.api import schemas
 from services.api.convert import progress_out, traces_out
-from services.api.deps import AfterParam, CampaignParam, LimitParam, Repository, Settings, Traces
+from services.api.deps import MAX_NUMBER, AfterParam, CampaignParam, LimitParam, Repository, Settings, Traces
 from services.api.etags import json_response
 
 router = APIRouter(tags=["progress"])
@@ -20,7 +20,7 @@ def list_progress(
     repository: Repository,
     settings: Settings,
     campaign: CampaignParam,
-    walker: Annotated[int | None, Query(ge=0, description="number of the walker; all walkers if left out")] = None,
+    walker: Annotated[int | None, Query(ge=0, le=MAX_NUMBER, description="number of the walker; all walkers if left out")] = None,
     after: AfterParam = 0,
     limit: LimitParam = 1000,
 ) -> Response:
@@ -41,7 +41,7 @@ def list_traces(
     traces: Traces,
     campaign: CampaignParam,
     after: AfterParam = 0,
-    stride: Annotated[int, Query(ge=0, description="`stride` of the answer before; 0 for everything")] = 0,
+    stride: Annotated[int, Query(ge=0, le=MAX_NUMBER, description="`stride` of the answer before; 0 for everything")] = 0,
 ) -> Response:
     """A few hundred points per walker however long the chains are; the latest step of each walker is always among them.
 
