@@ -344,16 +344,16 @@ class _Contributions(NamedTuple):
     map_id: IntArray
     used: NDArray[np.bool_]
 
-    def numbers(self, row: _Rows, i: int) -> IntArray:
+    def numbers(self, row: _Rows, i: int) -> slice | NDArray[np.int64]:
         """Hits behind row i."""
-        numbers = np.arange(row.start[i], row.stop[i])
-        return numbers[self.used[numbers]] if row.kind[i] == PredictionKind.COMBINED else numbers
+        hits = slice(int(row.start[i]), int(row.stop[i]))
+        return np.flatnonzero(self.used[hits]) + hits.start if row.kind[i] == PredictionKind.COMBINED else hits
 
     def maps(self, row: _Rows, i: int) -> tuple[int, ...]:
-        return tuple(np.unique(self.map_id[self.numbers(row, i)]).tolist())
+        return tuple(sorted(set(self.map_id[self.numbers(row, i)].tolist())))
 
     def topology_ids(self, row: _Rows, i: int) -> tuple[int, ...]:
-        return tuple(np.unique(self.topology[self.numbers(row, i)]).tolist())
+        return tuple(sorted(set(self.topology[self.numbers(row, i)].tolist())))
 
     def pids(self, row: _Rows, i: int) -> frozenset[int]:
         mask = 0

@@ -73,20 +73,16 @@ class Topology(NamedTuple):
         weight_fb: σ·BR [fb] at 8 and 13 TeV.
         origins: bit mask over the uncompressed topologies it stems from.
         pids: bit mask over `TopologyList.pids`.
+        signature: canonical string of shape, labels and quantum numbers of both branches.
+        states: states of all its BSM nodes, first branch first, in preorder.
     """
 
     branches: tuple[Branch, ...]
     weight_fb: tuple[float, float]
     origins: int
     pids: int
-
-    @property
-    def signature(self) -> str:
-        return "+".join(branch.signature for branch in self.branches)
-
-    @property
-    def states(self) -> tuple[State, ...]:
-        return tuple(state for branch in self.branches for state in branch.states)
+    signature: str
+    states: tuple[State, ...]
 
 
 class TopologyList(NamedTuple):
@@ -343,7 +339,12 @@ def build_topologies(spectrum: Spectrum, settings: PredictionSettings, recorder:
             everything.add(compressed, (weights[0], weights[1]), 1 << number, merged.pids[key])
     topologies = tuple(
         Topology(
-            everything.pairs[key], (everything.weights[key][0], everything.weights[key][1]), everything.origins[key], everything.pids[key]
+            branches=everything.pairs[key],
+            weight_fb=(everything.weights[key][0], everything.weights[key][1]),
+            origins=everything.origins[key],
+            pids=everything.pids[key],
+            signature=f"{key[0]}+{key[2]}",
+            states=key[1] + key[3],
         )
         for key in sorted(everything.pairs)
     )
