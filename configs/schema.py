@@ -53,6 +53,10 @@ class ResultsSettings(BaseModel):
     exclude_analyses: tuple[str, ...] = Field((), description="all but these analyses; :ul and :em as above")
     select_txnames: tuple[str, ...] = Field((), description="only maps of these simplified topologies, e.g. T2tt; empty: all")
     exclude_txnames: tuple[str, ...] = Field((), description="all but maps of these simplified topologies")
+    exclude_superseded: bool = Field(
+        False,
+        description="leave out analyses that others of these results replace (`protomodels results info` says which); false: they stay",
+    )
 
 
 class RunConfig(BaseModel):

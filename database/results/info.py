@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
-from database.results.records import Kind, StatModel
+from database.results.compiler import FLAG_NOTES, MapFlag
+from database.results.records import Kind, ResultRecord, StatModel
 from database.results.store import ResultsStore
 
 
@@ -25,7 +29,8 @@ class ResultRow:
         num_regions: number of signal regions, 0 for limits.
         num_maps: number of maps.
         num_expected_limit_maps: maps that also give expected limits.
-        num_usable_maps: maps that promptly decaying, pair-produced particles with an invisible end can populate.
+        num_usable_maps: maps that pair-produced particles can populate, prompt or long-lived.
+        num_long_lived_maps: those of them that ask for long-lived or stable charged particles.
         txnames: its topologies.
         stat_model: how its signal regions are combined.
         lifetime: "prompt" or "displaced".
@@ -33,6 +38,8 @@ class ResultRow:
         fit_error: typical relative error of those fits, nan for published maps.
         url: page of the analysis.
         arxiv: preprint.
+        superseded_by: analyses among the results that replace it.
+        variants: other treatments of the same analysis among the results, e.g. with aggregated regions.
         notes: what is not usable, and why.
     """
 
@@ -46,6 +53,7 @@ class ResultRow:
     num_maps: int
     num_expected_limit_maps: int
     num_usable_maps: int
+    num_long_lived_maps: int
     txnames: tuple[str, ...]
     stat_model: StatModel
     lifetime: str
@@ -53,7 +61,71 @@ class ResultRow:
     fit_error: float
     url: str
     arxiv: str
+    superseded_by: tuple[str, ...]
+    variants: tuple[str, ...]
     notes: tuple[str, ...]
+
+
+_UNREACHABLE: Final = MapFlag.SINGLE_MEDIATOR | MapFlag.SINGLE_POINT
+_LONG_LIVED: Final = MapFlag.WIDTH_AXES | MapFlag.CHARGED_FINAL_STATE
+
+MEDIATOR_NOTE: Final = "not reachable: they ask for one mediator (Zprime, H0) produced alone, the pool has Z2-odd particles made in pairs"
+LONG_LIVED_NOTE: Final = "reached by long-lived or stable charged particles only: the model has to give their widths"
+R_PARITY_NOTE: Final = (
+    "a BSM particle decays to Standard Model particles only: the walk has no such decays, but models that are read in may have them"
+)
+SINGLE_POINT_NOTE: Final = "single-point maps cannot be interpolated"
+
+
+def _reasons(flags: MapFlag) -> tuple[str, ...]:
+    """What keeps ordinary protomodels from a map."""
+    if flags & MapFlag.SINGLE_MEDIATOR:
+        return (MEDIATOR_NOTE,)
+    found = ((_LONG_LIVED, LONG_LIVED_NOTE), (MapFlag.R_PARITY_VIOLATION, R_PARITY_NOTE), (MapFlag.SINGLE_POINT, SINGLE_POINT_NOTE))
+    return tuple(note for flag, note in found if flags & flag)
+
+
+def _reach_notes(maps: Sequence[tuple[int, str]]) -> tuple[str, ...]:
+    """One note per reason that keeps ordinary protomodels from maps, given as (flags, txname)."""
+    counts: dict[str, Counter[str]] = {}
+    for flags, txname in maps:
+        for reason in _reasons(MapFlag(flags)):
+            counts.setdefault(reason, Counter())[txname] += 1
+    return tuple(f"{reason}: {', '.join(sorted(names))} ({names.total()} maps)" for reason, names in sorted(counts.items()))
+
+
+_VARIANT: Final = re.compile(r"-(agg|multibin|ewk|strong|hino)$")
+
+
+def base_analysis(analysis_id: str) -> str:
+    """Returns the analysis behind an id that names one treatment of it.
+
+    Examples:
+        >>> base_analysis("CMS-SUS-19-006-agg"), base_analysis("CMS-SUS-19-006")
+        ('CMS-SUS-19-006', 'CMS-SUS-19-006')
+    """
+    return _VARIANT.sub("", analysis_id)
+
+
+def _plain_id(name: str) -> str:
+    """An analysis id as other results spell it: `ATLAS_CONF_2013_001`, `CMS-SUS-13-006 (more data)`."""
+    return (name.split() or [""])[0].replace("_", "-")
+
+
+def find_successors(records: Sequence[ResultRecord]) -> tuple[tuple[str, ...], ...]:
+    """Returns, per result, the analyses among the results that replace it: it says so, or they do."""
+    present = {base_analysis(record.analysis_id) for record in records}
+    successors: dict[str, set[str]] = {}
+    for record in records:
+        for old in record.supersedes:
+            successors.setdefault(base_analysis(_plain_id(old)), set()).add(base_analysis(record.analysis_id))
+        for new in record.superseded_by:
+            successors.setdefault(base_analysis(record.analysis_id), set()).add(base_analysis(_plain_id(new)))
+    found = []
+    for record in records:
+        own = base_analysis(record.analysis_id)
+        found.append(tuple(sorted(name for name in successors.get(own, ()) if name in present and name != own)))
+    return tuple(found)
 
 
 def describe(store: ResultsStore) -> list[ResultRow]:
@@ -62,10 +134,17 @@ def describe(store: ResultsStore) -> list[ResultRow]:
     num_results = len(store.results)
     num_maps = np.bincount(map_result, minlength=num_results)
     num_expected = np.bincount(map_result[store.map_grid_exp >= 0], minlength=num_results)
-    num_usable = np.bincount(map_result[store.map_flags == 0], minlength=num_results)
-    txnames: list[set[str]] = [set() for _ in store.results]
-    for result, txname in zip(map_result.tolist(), store.map_txnames, strict=True):
-        txnames[result].add(txname)
+    is_reachable = (store.map_flags & int(_UNREACHABLE)) == 0
+    num_usable = np.bincount(map_result[is_reachable], minlength=num_results)
+    num_long_lived = np.bincount(map_result[is_reachable & ((store.map_flags & int(_LONG_LIVED)) != 0)], minlength=num_results)
+    maps: list[list[tuple[int, str]]] = [[] for _ in store.results]
+    for result, flags, txname in zip(map_result.tolist(), store.map_flags.tolist(), store.map_txnames, strict=True):
+        maps[result].append((flags, txname))
+    successors = find_successors(store.results)
+    variants: dict[str, set[str]] = {}
+    for record in store.results:
+        variants.setdefault(base_analysis(record.analysis_id), set()).add(record.analysis_id)
+    stored_reasons = tuple(FLAG_NOTES.values())
     return [
         ResultRow(
             analysis_id=record.analysis_id,
@@ -78,14 +157,17 @@ def describe(store: ResultsStore) -> list[ResultRow]:
             num_maps=int(num_maps[record.index]),
             num_expected_limit_maps=int(num_expected[record.index]),
             num_usable_maps=int(num_usable[record.index]),
-            txnames=tuple(sorted(txnames[record.index])),
+            num_long_lived_maps=int(num_long_lived[record.index]),
+            txnames=tuple(sorted({txname for _, txname in maps[record.index]})),
             stat_model=record.stat_model,
             lifetime=record.lifetime,
             is_approximate=record.is_approximate,
             fit_error=record.fit_error,
             url=record.url,
             arxiv=record.arxiv,
-            notes=record.notes,
+            superseded_by=successors[record.index],
+            variants=tuple(sorted(variants[base_analysis(record.analysis_id)] - {record.analysis_id})),
+            notes=(*(note for note in record.notes if not note.startswith(stored_reasons)), *_reach_notes(maps[record.index])),
         )
         for record in store.results
     ]

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.schema import ResultsSettings
 from database.errors import ConfigError
+from database.results.info import find_successors
 from database.results.records import ResultRecord
 from database.results.store import ResultsStore
 
@@ -28,7 +29,8 @@ def select_results(store: ResultsStore, settings: ResultsSettings) -> ResultsSto
     Raises:
         ConfigError: a name is not in the results, or nothing is left.
     """
-    if not (settings.select_analyses or settings.exclude_analyses or settings.select_txnames or settings.exclude_txnames):
+    is_selective = settings.select_analyses or settings.exclude_analyses or settings.select_txnames or settings.exclude_txnames
+    if not (is_selective or settings.exclude_superseded):
         return store
     analyses = [names_of(record) for record in store.results]
     txnames = [(name,) for name in store.map_txnames]
@@ -40,6 +42,8 @@ def select_results(store: ResultsStore, settings: ResultsSettings) -> ResultsSto
     ):
         _check_known(f"results.{key}", names, (name for aliases in known for name in aliases))
     is_analysis = _mask(analyses, settings.select_analyses, settings.exclude_analyses)
+    if settings.exclude_superseded:
+        is_analysis &= np.array([not successors for successors in find_successors(store.results)], dtype=np.bool_)
     is_map = _mask(txnames, settings.select_txnames, settings.exclude_txnames)
     is_map &= is_analysis[store.dataset_result[store.map_dataset]]
     kept = np.flatnonzero(is_map[store.atom_map])

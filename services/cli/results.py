@@ -186,17 +186,19 @@ def info(
         return
     _print_rows(store, rows)
     parts = ", ".join(f"{accounting[status]} {text}" for status, text in STATUS_TEXTS.items() if accounting[status])
-    typer.echo(f"{len(rows)} of {len(store.results)} results accounted for: {parts}")
+    num_superseded = sum(bool(row["superseded_by"]) for row in rows)
+    superseded = f"; {num_superseded} superseded (results.exclude_superseded leaves them out)" if num_superseded else ""
+    typer.echo(f"{len(rows)} of {len(store.results)} results accounted for: {parts}{superseded}")
 
 
-STATUS_TEXTS = {"usable": "usable", "partly": "usable in part", "unusable": "not usable yet"}
+STATUS_TEXTS = {"usable": "usable", "partly": "usable in part", "unusable": "out of reach"}
 
 
 def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
     """One plain row per result, in the order of the store; field names carry units.
 
-    A result is `usable` if every map can be reached by promptly decaying, pair-produced particles and its statistical
-    model is evaluated, `unusable` if no map can be reached, else `partly`; `notes` say why.
+    A result is `usable` if every map can be reached by pair-produced particles, prompt or long-lived, and its statistical model
+    is evaluated, `unusable` if no map can be reached, else `partly`; `notes` say why.
     """
     from database.results.info import describe
     from inference.score import COVARIANCE_MODELS
@@ -210,7 +212,7 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
         has_model = described.stat_model in COVARIANCE_MODELS or (described.stat_model == "none" and not record.stat_payload.missing_files)
         is_complete = has_model and described.num_usable_maps == described.num_maps
         row["status"] = "unusable" if described.num_usable_maps == 0 else "usable" if is_complete else "partly"
-        row["txnames"] = list(described.txnames)
+        row |= {name: list(getattr(described, name)) for name in ("txnames", "superseded_by", "variants")}
         row["notes"] = notes
         row["fit_error"] = None if math.isnan(described.fit_error) else described.fit_error
         rows.append(row)
@@ -225,7 +227,7 @@ def _print_rows(store: ResultsStore, rows: list[dict[str, Any]]) -> None:
     console = build_console()
     label = " — approximate: for demonstration and tests" if store.is_approximate else ""
     table = Table(title=f"Published results {store.text_version}{label} ({store.path})", title_justify="left")
-    for name in ("analysis", "√s [TeV]", "L [1/fb]", "kind", "regions", "topologies", "statistical model", "not usable yet, and why"):
+    for name in ("analysis", "√s [TeV]", "L [1/fb]", "kind", "regions", "topologies", "statistical model", "what to know of it"):
         table.add_column(name, justify="right" if name in ("√s [TeV]", "L [1/fb]", "regions", "topologies") else "left", overflow="fold")
     for row in rows:
         kind = KINDS[row["kind"]]
@@ -239,9 +241,18 @@ def _print_rows(store: ResultsStore, rows: list[dict[str, Any]]) -> None:
             str(row["num_regions"]) if row["num_regions"] else "–",
             str(len(row["txnames"])),
             STAT_MODELS[row["stat_model"]],
-            "; ".join(row["notes"]) or "–",
+            "; ".join(_remarks(row)) or "–",
         )
     console.print(table)
+
+
+def _remarks(row: dict[str, Any]) -> list[str]:
+    remarks = list(row["notes"])
+    if row["variants"]:
+        remarks.insert(0, f"also as {', '.join(row['variants'])}")
+    if row["superseded_by"]:
+        remarks.insert(0, f"superseded by {', '.join(row['superseded_by'])}")
+    return remarks
 
 
 # ------------------------------------------------------------------------------------------------------------- excerpt
