@@ -19,6 +19,7 @@ from builder.evaluate import MEMBER_KINDS, Evaluator
 from builder.evaluation import Evaluation, Member
 from builder.protomodel import ProtoModel
 from critics.upper_limit import r_values, select_best_expected
+from database.results.store import ResultsStore
 from inference.cross_sections import reference_log_slope, reference_xsecs_fb
 from inference.gradients.fisher import FisherInformation, build_information, member_information
 from inference.gradients.likelihoods import LikelihoodGradient, differentiate_likelihood
@@ -140,35 +141,32 @@ def _differentiate(
         return EvaluationGradient(evaluation, parameters, nothing, nothing, mu_max, False, (), gradients)
     members = []
     for member in evaluation.combination:
-        row = find_prediction(member, evaluation.mu_hat, predictions, evaluator)
+        row = find_prediction(member, evaluation.mu_hat, predictions, evaluator.store)
         likelihood = differentiate_likelihood(evaluation.mu_hat, row, predictions, gradients, evaluator.store, evaluator.settings.score)
         members.append(MemberGradient(member, row, likelihood))
     score = differentiate_score([member.likelihood for member in members], evaluation.mu_hat, evaluation.mu_max, mu_max)
     return EvaluationGradient(evaluation, parameters, score.tl, score.tl, mu_max, score.is_capped, tuple(members), gradients)
 
 
-def find_prediction(member: Member, mu_hat: float, predictions: Predictions, evaluator: Evaluator) -> int:
+def find_prediction(member: Member, mu_hat: float, predictions: Predictions, store: ResultsStore) -> int:
     """The prediction a member of the best combination was made from."""
-    store = evaluator.store
     kind = _KINDS[member.kind]
-    rows = [
-        row
-        for row in np.flatnonzero(predictions.kind == kind).tolist()
-        if store.results[int(predictions.result[row])].analysis_id == member.analysis_id
-        and (kind is not PredictionKind.EFFICIENCY_MAP or store.dataset_ids[int(predictions.dataset[row])] == member.dataset_id)
-    ]
-    if len(rows) > 1:
-        lumi = 1.0 if kind is not PredictionKind.EFFICIENCY_MAP else store.results[int(predictions.result[rows[0]])].lumi_ifb
-        return min(rows, key=lambda row: _mismatch(member, row, lumi * mu_hat, predictions))
-    return rows[0]
+    results = [i for i, record in enumerate(store.results) if record.analysis_id == member.analysis_id]
+    rows = np.flatnonzero((predictions.kind == kind) & np.isin(predictions.result, results)).tolist()
+    if kind is PredictionKind.EFFICIENCY_MAP:
+        rows = [row for row in rows if store.dataset_ids[int(predictions.dataset[row])] == member.dataset_id]
+    if len(rows) == 1:
+        return int(rows[0])
+    lumi = store.results[results[0]].lumi_ifb if kind is PredictionKind.EFFICIENCY_MAP else 1.0
+    return int(min(rows, key=lambda row: _mismatch(member, row, lumi * mu_hat, predictions)))
 
 
 def _mismatch(member: Member, row: int, scale: float, predictions: Predictions) -> float:
-    """How far a prediction is from what the member says of it."""
+    """How far a prediction is from what the member says of it; inf where that is not defined."""
     found = abs(scale * float(predictions.xsec_fb[row]) - member.signal)
     if member.kind == MEMBER_KINDS[PredictionKind.UPPER_LIMIT]:
         found += abs(float(predictions.ul_obs_fb[row]) - member.observed) + abs(float(predictions.ul_exp_fb[row]) - member.expected)
-    return found
+    return math.inf if math.isnan(found) else found
 
 
 def _mu_max_gradient(evaluator: Evaluator, evaluation: Evaluation, predictions: Predictions, gradients: PredictionGradients) -> FloatArray:

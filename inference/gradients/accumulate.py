@@ -9,7 +9,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from inference.gradients.simplices import column_slope, locate_with_slopes
+from inference.gradients.planes import column_slope, locate_with_slopes
 from inference.interpolation import MAX_FULL, WIDTH_UNIT_GEV, GridArrays
 from inference.types import FloatArray, IntArray
 
