@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from database.campaigns.repository import CampaignRepository
     from services.campaign.driver import Snapshot
 
-ConfigArgument = Annotated[str, typer.Argument(help="A YAML file, or the name of a packaged configuration: demo, quickstart, production.")]
+ConfigArgument = Annotated[
+    str, typer.Argument(help="A YAML file, or the name of a packaged configuration: demo, quickstart, toy, production.")
+]
 WorkersOption = Annotated[
-    int | None, typer.Option("--num-workers", min=0, help="Worker processes; 0: all in this process, without Ray. [default: one per core]")
+    int | None, typer.Option("--num-workers", min=0, help="Worker processes; none: one per core; 0: all in this process, without Ray.")
 ]
 
 EXIT_FAILED = 1

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from inference.settings import Conventions
+from services.cli.options import ConventionsOption, ModelArgument, ResultsOption
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,16 +23,9 @@ EXIT_NOTHING_FOUND = 3
 MAX_NAMED_RESULTS = 3
 """Results named in one cell of a table; the others are counted."""
 
-ModelArgument = Annotated[
-    Path, typer.Argument(help="one model or a list: protomodel JSON, plain JSON, SLHA, or a .dict file", show_default=False)
-]
-StoreOption = Annotated[
-    str | None, typer.Option("--results", help="compiled store, or 'embedded'; default: the imported store, else embedded")
-]
-TopOption = Annotated[int, typer.Option("--top", min=1, help="how many topologies each table shows, largest σ·BR first")]
-AnalysisOption = Annotated[str | None, typer.Option("--analysis", help="show what becomes of every topology in this analysis")]
-ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels to reproduce SModelS 3.0.3 for comparisons")]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON: everything, whatever --top says")]
+TopOption = Annotated[int, typer.Option("--top", min=1, help="How many topologies each table shows, largest σ·BR first.")]
+AnalysisOption = Annotated[str | None, typer.Option("--analysis", help="Show what becomes of every topology in this analysis.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON: everything, whatever --top says.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -42,7 +35,7 @@ def register(app: typer.Typer) -> None:
 
 def explain(
     model: ModelArgument,
-    results: StoreOption = None,
+    results: ResultsOption = None,
     top: TopOption = 10,
     analysis: AnalysisOption = None,
     conventions: ConventionsOption = Conventions.DEFAULT,

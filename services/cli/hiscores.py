@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -15,13 +14,11 @@ from services.cli.options import DatabaseOption, JsonOption, echo_json, find_cam
 
 if TYPE_CHECKING:
     from rich.console import Console
-    from rich.table import Table
 
-    from builder.evaluation import Member
     from database.campaigns.records import HiscoreRecord
     from database.campaigns.repository import CampaignRepository
 
-CampaignOption = Annotated[str | None, typer.Option("--campaign", help="Number or name of a campaign. [default: all campaigns]")]
+CampaignOption = Annotated[str | None, typer.Option("--campaign", help="Number or name of a campaign; none: all of them.")]
 LimitOption = Annotated[int, typer.Option("--limit", min=1, help="Entries at most.")]
 
 hiscores_app = typer.Typer(help="List, show and export the best protomodels found so far.", no_args_is_help=True)
@@ -88,7 +85,10 @@ def export(
     campaign: CampaignOption = None,
     limit: LimitOption = 10,
     format_: Annotated[
-        ExportFormat, typer.Option("--format", help="json: protomodels with their scores; slha: one model; csv: a table.")
+        ExportFormat,
+        typer.Option(
+            "--format", help="json: protomodels with their scores; slha: one model per file; dict: as the reference project; csv: a table."
+        ),
     ] = (ExportFormat.JSON),
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write; for several SLHA models a folder.")] = None,
     database: DatabaseOption = None,
@@ -178,40 +178,13 @@ def print_hiscores(console: Console, entries: Sequence[HiscoreRecord], title: st
     console.print(table)
 
 
-def combination_table(members: Sequence[Member]) -> Table:
-    """The best combination as in the talks: analysis, type, dataset, topologies, observed, expected, σ, particles."""
-    from rich.table import Table
-
-    from builder.particles import symbol
-
-    table = Table(title="best combination")
-    for name in ("analysis", "type", "dataset", "topologies", "observed", "expected", "signal", "σ", "particles"):
-        table.add_column(name, justify="right" if name in ("observed", "expected", "signal", "σ") else "left", overflow="fold")
-    for member in members:
-        unit = "" if member.kind == "em" else " fb"
-        expected = number(member.expected)
-        if math.isfinite(member.expected_error):
-            expected += f" ± {number(member.expected_error)}"
-        table.add_row(
-            member.analysis_id,
-            member.kind,
-            member.dataset_id or "–",
-            ", ".join(member.txnames),
-            f"{member.observed:.4g}{unit}",
-            expected + (unit if math.isfinite(member.expected) else ""),
-            f"{member.signal:.3g}{unit}",
-            number(member.z, 1),
-            ", ".join(symbol(pid) for pid in member.pids),
-        )
-    return table
-
-
 def _print_one(entry: HiscoreRecord) -> None:
     from rich.table import Table
 
     from builder.particles import symbol
     from services.campaign.hiscores import restore_evaluation, restore_protomodel
     from services.cli.console import build_console
+    from services.cli.tables import combination_table, score_line, verdict_line
 
     console = build_console()
     protomodel, evaluation = restore_protomodel(entry), restore_evaluation(entry)
@@ -219,13 +192,8 @@ def _print_one(entry: HiscoreRecord) -> None:
         f"[bold]hiscore {entry.hiscore_id}[/bold]: campaign {entry.campaign_id}, walker {entry.walker_number}, step {entry.step}, "
         f"model {entry.model_hash[:12]}"
     )
-    terms = evaluation.prior_terms
-    console.print(
-        f"K = {number(evaluation.k)}   T_L = {number(evaluation.tl)}   μ̂ = {number(evaluation.mu_hat)}   "
-        f"μ_max = {number(evaluation.mu_max)}   2 ln π = {number(2 * evaluation.log_prior)} (particles {terms.num_particles}, "
-        f"branching ratios {terms.num_branching_ratios}, signal strengths {terms.num_ssms:g})"
-    )
-    console.print(f"{'excluded' if evaluation.verdict.is_excluded else 'allowed'}: {evaluation.verdict.reason}", markup=False)
+    console.print(score_line(evaluation), markup=False)
+    console.print(verdict_line(evaluation), markup=False)
     spectrum = protomodel.spectrum()
     table = Table(title="particles")
     for name in ("particle", "mass [GeV]", "decays"):

@@ -5,26 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from inference.settings import Conventions
+from services.cli.options import ConventionsOption, JsonOption, ModelArgument, ResultsOption
 
 if TYPE_CHECKING:
     from builder.evaluation import Evaluation
     from builder.protomodel import ProtoModel
     from database.results.store import ResultsStore
-
-ModelArgument = Annotated[
-    Path, typer.Argument(help="one model or a list: protomodel JSON, plain JSON, SLHA, or a .dict file", show_default=False)
-]
-StoreOption = Annotated[
-    str | None, typer.Option("--results", help="compiled store, or 'embedded'; default: the imported store, else embedded")
-]
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
-ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels to reproduce SModelS 3.0.3 for comparisons")]
 
 
 def register(app: typer.Typer) -> None:
@@ -41,7 +32,7 @@ def _open(results: str | None) -> ResultsStore:
 
 def predict(
     model: ModelArgument,
-    results: StoreOption = None,
+    results: ResultsOption = None,
     conventions: ConventionsOption = Conventions.DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
@@ -110,7 +101,7 @@ def _plain(value: float) -> float | None:
 
 def score(
     model: ModelArgument,
-    results: StoreOption = None,
+    results: ResultsOption = None,
     conventions: ConventionsOption = Conventions.DEFAULT,
     as_json: JsonOption = False,
 ) -> None:
@@ -177,31 +168,14 @@ def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _print_score(protomodel: ProtoModel, evaluation: Evaluation) -> None:
-    from rich.table import Table
-
-    from builder.particles import symbol
     from services.cli.console import build_console
+    from services.cli.tables import combination_table, score_line, verdict_line
 
     console = build_console()
     console.print(f"[bold]{_describe(protomodel)}[/bold]")
-    terms = evaluation.prior_terms
-    console.print(
-        f"K = {evaluation.k:.2f}   T_L = {evaluation.tl:.2f}   μ̂ = {evaluation.mu_hat:.3g}   μ_max = {evaluation.mu_max:.3g}   "
-        f"2 ln π = {2 * evaluation.log_prior:.3g} (particles {terms.num_particles}, branching ratios {terms.num_branching_ratios}, "
-        f"signal strengths {terms.num_ssms:g})"
-    )
-    console.print(f"{evaluation.outcome.value}; {'excluded' if evaluation.verdict.is_excluded else 'allowed'}: {evaluation.verdict.reason}")
-    table = Table(title="best combination")
-    for name in ("analysis", "type", "dataset", "topologies", "observed", "expected", "signal", "σ", "particles"):
-        table.add_column(name, justify="right" if name in ("observed", "expected", "signal", "σ") else "left", overflow="fold")
-    for member in evaluation.combination:
-        unit = "" if member.kind == "em" else " fb"
-        error = "" if math.isnan(member.expected_error) else f" ± {member.expected_error:.2f}"
-        table.add_row(
-            member.analysis_id, member.kind, member.dataset_id or "–", ", ".join(member.txnames),
-            f"{member.observed:.4g}{unit}", f"{member.expected:.4g}{error}{unit}", f"{member.signal:.3g}{unit}",
-            f"{member.z:.1f}", ", ".join(symbol(pid) for pid in member.pids),
-        )  # fmt: skip
-    console.print(table)
+    console.print(score_line(evaluation), markup=False)
+    console.print(f"{evaluation.outcome.value}; {verdict_line(evaluation)}", markup=False)
+    if evaluation.combination:
+        console.print(combination_table(evaluation.combination))
     for analysis, count in sorted(evaluation.failures.items()):
         console.print(f"[yellow]{analysis}: {count} numerical failure(s), left out[/yellow]")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from inference.settings import Conventions
 
 if TYPE_CHECKING:
     from database.campaigns.records import CampaignRecord
@@ -16,10 +19,17 @@ if TYPE_CHECKING:
 DatabaseOption = Annotated[
     str | None,
     typer.Option(
-        "--database", help="SQLAlchemy URL or SQLite file of the campaigns. [default: $PROTOMODELS_DATABASE, else protomodels.db]"
+        "--database", help="SQLAlchemy URL or SQLite file of the campaigns; none: $PROTOMODELS_DATABASE, else protomodels.db here."
     ),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON; units are in the field names.")]
+ModelArgument = Annotated[
+    Path, typer.Argument(help="One model or a list: protomodel JSON, plain JSON, SLHA, or a .dict file.", show_default=False)
+]
+ResultsOption = Annotated[
+    str | None, typer.Option("--results", help="Compiled store, or 'embedded'; none: the imported store, else embedded.")
+]
+ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels to reproduce SModelS 3.0.3 for comparisons.")]
 CampaignArgument = Annotated[str, typer.Argument(help="Number or name of a campaign; of several with one name, the latest.")]
 
 

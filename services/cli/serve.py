@@ -52,7 +52,10 @@ def register(app: typer.Typer) -> None:
     @app.command()
     def serve(
         database: Annotated[
-            str | None, typer.Option(help="SQLAlchemy URL or SQLite file of the campaigns; only read. [default: protomodels.db]")
+            str | None,
+            typer.Option(
+                help="SQLAlchemy URL or SQLite file of the campaigns, only read; none: $PROTOMODELS_DATABASE, else protomodels.db here."
+            ),
         ] = None,
         host: Annotated[
             str, typer.Option(help="Address to listen on; 0.0.0.0 makes the service reachable from other machines.")
@@ -60,7 +63,7 @@ def register(app: typer.Typer) -> None:
         port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 8000,
         results: Annotated[
             str | None,
-            typer.Option(help='Compiled results store to tell about: a path, or "embedded". [default: the imported store, else embedded]'),
+            typer.Option(help="Compiled store to tell about, or 'embedded'; none: the imported store, else embedded."),
         ] = None,
     ) -> None:
         """Serve the REST API (/api/v1) and the dashboard (/) of stored campaigns, live while one runs."""
