@@ -8,6 +8,7 @@ masses or κ: such a model has no κ among its parameters. What happens at edges
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from weakref import WeakKeyDictionary
@@ -33,7 +34,24 @@ from inference.topologies import SQRTS_TEV, build_topologies
 from inference.types import DataKind, FloatArray, Outcome, PredictionKind, Predictions
 
 _KINDS = {name: kind for kind, name in MEMBER_KINDS.items()}
-_differentiators: WeakKeyDictionary[Predictor, PredictionDifferentiator] = WeakKeyDictionary()
+
+
+class _Tools:
+    """What is made once per predictor.
+
+    Attributes:
+        differentiator: of its predictions.
+        results: indices of the results per analysis id.
+    """
+
+    def __init__(self, predictor: Predictor) -> None:
+        self.differentiator = PredictionDifferentiator(predictor)
+        self.results: dict[str, list[int]] = {}
+        for i, record in enumerate(predictor.store.results):
+            self.results.setdefault(record.analysis_id, []).append(i)
+
+
+_tools: WeakKeyDictionary[Predictor, _Tools] = WeakKeyDictionary()
 
 
 class MemberGradient(NamedTuple):
@@ -121,18 +139,18 @@ def evaluate_with_gradient(evaluator: Evaluator, protomodel: ProtoModel, *, is_s
     spectrum = protomodel.spectrum()
     topologies = build_topologies(spectrum, predictor.settings, recorder)
     predictions = predictor.predict_topologies(topologies)
-    differentiator = _differentiators.get(predictor)
-    if differentiator is None:
-        differentiator = _differentiators[predictor] = PredictionDifferentiator(predictor)
-    gradients = differentiator.differentiate(topologies, predictions, spectrum.masses, recorder, is_smooth=is_smooth)
+    tools = _tools.get(predictor)
+    if tools is None:
+        tools = _tools[predictor] = _Tools(predictor)
+    gradients = tools.differentiator.differentiate(topologies, predictions, spectrum.masses, recorder, is_smooth=is_smooth)
     if is_smooth:
         predictions = gradients.smooth
     evaluation = evaluator.evaluate_predictions(protomodel, predictions)
-    return _differentiate(evaluator, evaluation, predictions, gradients)
+    return _differentiate(evaluator, tools, evaluation, predictions, gradients)
 
 
 def _differentiate(
-    evaluator: Evaluator, evaluation: Evaluation, predictions: Predictions, gradients: PredictionGradients
+    evaluator: Evaluator, tools: _Tools, evaluation: Evaluation, predictions: Predictions, gradients: PredictionGradients
 ) -> EvaluationGradient:
     parameters = gradients.parameters
     mu_max = _mu_max_gradient(evaluator, evaluation, predictions, gradients)
@@ -141,18 +159,17 @@ def _differentiate(
         return EvaluationGradient(evaluation, parameters, nothing, nothing, mu_max, False, (), gradients)
     members = []
     for member in evaluation.combination:
-        row = find_prediction(member, evaluation.mu_hat, predictions, evaluator.store)
+        row = _find_prediction(member, evaluation.mu_hat, predictions, evaluator.store, tools.results[member.analysis_id])
         likelihood = differentiate_likelihood(evaluation.mu_hat, row, predictions, gradients, evaluator.store, evaluator.settings.score)
         members.append(MemberGradient(member, row, likelihood))
     score = differentiate_score([member.likelihood for member in members], evaluation.mu_hat, evaluation.mu_max, mu_max)
     return EvaluationGradient(evaluation, parameters, score.tl, score.tl, mu_max, score.is_capped, tuple(members), gradients)
 
 
-def find_prediction(member: Member, mu_hat: float, predictions: Predictions, store: ResultsStore) -> int:
-    """The prediction a member of the best combination was made from."""
+def _find_prediction(member: Member, mu_hat: float, predictions: Predictions, store: ResultsStore, results: Sequence[int]) -> int:
+    """The prediction a member of the best combination was made from, among those of the results of its analysis."""
     kind = _KINDS[member.kind]
-    results = [i for i, record in enumerate(store.results) if record.analysis_id == member.analysis_id]
-    rows = np.flatnonzero((predictions.kind == kind) & np.isin(predictions.result, results)).tolist()
+    rows = [row for result in results for row in np.flatnonzero(predictions.result == result).tolist() if predictions.kind[row] == kind]
     if kind is PredictionKind.EFFICIENCY_MAP:
         rows = [row for row in rows if store.dataset_ids[int(predictions.dataset[row])] == member.dataset_id]
     if len(rows) == 1:
