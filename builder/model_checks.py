@@ -50,7 +50,13 @@ def parse_pids(text: str, field: str) -> tuple[int, ...]:
 
 def parse_pairs(document: object, field: str) -> dict[PidPair, float]:
     """Return numbers per production pair of a JSON object such as {"-1000006,1000006": 1.2}."""
-    return {canonical_pair(parse_pids(key, field), f"{field}[{key}]"): value for key, value in json_object(document, field).items()}
+    parsed: dict[PidPair, float] = {}
+    for key, value in json_object(document, field).items():
+        pair = canonical_pair(parse_pids(key, field), f"{field}[{key}]")
+        if pair in parsed:
+            raise ModelFormatError(f"{field}[{key}]: the pair is given twice.")
+        parsed[pair] = value
+    return parsed
 
 
 def json_object(value: object, field: str) -> Mapping[str, Any]:
@@ -68,9 +74,12 @@ def join_pids(pids: Iterable[int]) -> str:
 def _number(value: object, field: str, *, is_zero_allowed: bool) -> float:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ModelFormatError(f"{field}: expected a number, found {value!r}.")
-    number = float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        number = math.inf
     if not math.isfinite(number) or number < 0.0 or (number == 0.0 and not is_zero_allowed):
-        raise ModelFormatError(f"{field}: expected a finite {'non-negative' if is_zero_allowed else 'positive'} number, found {value!r}.")
+        raise ModelFormatError(f"{field}: expected a finite {'non-negative' if is_zero_allowed else 'positive'} number, found {number!r}.")
     return number
 
 

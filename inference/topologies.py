@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 
 from inference.quantum_numbers import INVISIBLE_SM, VISIBLE_NEUTRALS, QuantumNumbers, bsm_quantum_numbers, sm_label
 from inference.settings import PredictionSettings
-from inference.spectrum import Spectrum
+from inference.spectrum import Decay, Spectrum
 
 SQRTS_TEV = (8, 13)
 """Centre-of-mass energies [TeV], in the order of every weight array."""
@@ -172,7 +172,8 @@ class _Decays:
         if state.width == 0.0 or positive in self._long_lived:
             branches.append((build_branch(state, (), (), self._bit[positive], met_like), 1.0))
         if state.width > 0.0:
-            for daughters, br in self.spectrum.decays[positive]:
+            # in an order of their own, so that no sum depends on the order of the input
+            for daughters, br in sorted(self.spectrum.decays[positive], key=_channel_order):
                 if br > 0.0 and br >= min_br:
                     self._decay_channel(pid, state, daughters, br, min_br, met_like, branches)
         self._expanded[pid] = (min_br, branches)
@@ -200,6 +201,7 @@ class _Decays:
             else:
                 return
         labels = tuple(sorted(sm))
+        bsm.sort()
         combinations: list[tuple[tuple[Branch, ...], float]] = [((), br)]
         for signed in bsm:
             combinations = [
@@ -214,6 +216,10 @@ class _Decays:
         if self._recorder is not None:
             for (branch, _), (found, _) in zip(made, combinations, strict=True):
                 self._recorder.add_branch(branch, abs(pid), daughters, found)
+
+
+def _channel_order(channel: Decay) -> tuple[list[int], float]:
+    return sorted(channel[0]), channel[1]
 
 
 class _Compression:

@@ -61,6 +61,23 @@ def fold_channels(mother: int, channels: Mapping[Daughters, float], field: str) 
     return {key: br / total for key, br in folded.items()}
 
 
+def read_number(value: object, field: str) -> float:
+    """Return a number of a file as a finite float.
+
+    Raises:
+        ModelFormatError: it is not a number, not finite, or too large; the sentence names the field.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ModelFormatError(f"{field}: expected a number, found {value!r}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ModelFormatError(f"{field}: expected a finite number, found {number:g}.")
+    return number
+
+
 def unfrozen_masses(masses: Mapping[int, float], field: str) -> dict[int, float]:
     """Return the masses [GeV] of the pool's unfrozen particles, signs removed, Standard Model entries dropped.
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from builder.model_checks import join_pids
 from builder.model_io.json_model import parse_json_model
 from builder.model_io.legacy_dict import parse_legacy_models
 from builder.model_io.plain_json import is_plain_json, parse_plain_model
 from builder.model_io.slha import looks_like_slha, parse_slha
 from builder.protomodel import ProtoModel
 from database.errors import ModelFormatError
+from inference.cross_sections import SQRTS_TEV
 
+MAX_XSEC_FB = 1.0e15
+"""No production cross section is larger: ten times the total one of pp collisions at 13 TeV, 1.1e14 fb (TOTEM, arXiv:1712.06153)."""
 MAX_FILE_SIZE = 1 << 28
 """Larger files are not model files [bytes]."""
 
@@ -55,7 +59,24 @@ def parse_models(text: str, name: str = "model") -> list[ProtoModel]:
         raise ModelFormatError(f"{name}: {error}") from error
     if not models:
         raise ModelFormatError(f"{name}: the file holds no model.")
+    for index, model in enumerate(models):
+        try:
+            _check_production(model)
+        except ModelFormatError as error:
+            raise ModelFormatError(f"{name}: model {index + 1}: {error}" if len(models) > 1 else f"{name}: {error}") from error
     return models
+
+
+def _check_production(model: ProtoModel) -> None:
+    """Refuse cross sections that nothing can have; beyond them arithmetic ends too."""
+    for sqrts_tev in SQRTS_TEV:
+        for pair, xsec_fb in model.xsecs_fb(sqrts_tev).items():
+            if not xsec_fb <= MAX_XSEC_FB:
+                field = "ssms" if model.explicit_xsecs_fb is None else f"xsecs_fb[{sqrts_tev}]"
+                raise ModelFormatError(
+                    f"{field}[{join_pids(pair)}]: a cross section of {xsec_fb:.3g} fb at {sqrts_tev} TeV is more than all proton "
+                    "collisions together have (1.1e14 fb)."
+                )
 
 
 def _parse(text: str) -> list[ProtoModel]:

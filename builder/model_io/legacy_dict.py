@@ -14,7 +14,7 @@ from typing import Any
 
 from builder.decays import CHANNELS, Daughters
 from builder.model_checks import canonical_pair, check_masses
-from builder.model_io.common import fold_channels, unfrozen_masses
+from builder.model_io.common import fold_channels, read_number, unfrozen_masses
 from builder.model_io.literals import parse_literal
 from builder.particles import SM_PIDS, is_bsm
 from builder.protomodel import ProtoModel
@@ -69,7 +69,7 @@ def parse_legacy_models(text: str) -> list[ProtoModel]:
 def _parse_entry(entry: Mapping[str, Any]) -> ProtoModel:
     if "masses" not in entry:
         raise ModelFormatError("masses: the field is missing.")
-    given = {_pid(pid, "masses"): _number(mass, f"masses[{pid}]") for pid, mass in _dict(entry["masses"], "masses").items()}
+    given = {_pid(pid, "masses"): read_number(mass, f"masses[{pid}]") for pid, mass in _dict(entry["masses"], "masses").items()}
     masses = check_masses(unfrozen_masses(given, "masses"))
     branching_ratios = {}
     for pid, channels in _dict(entry.get("decays", {}), "decays").items():
@@ -92,7 +92,7 @@ def _parse_channels(mother: int, channels: Mapping[Any, Any], masses: Mapping[in
     listed: dict[Daughters, float] = {}
     for key, value in channels.items():
         daughters = tuple(_pid(pid, field) for pid in (key if isinstance(key, tuple) else (key,)))
-        br = _number(value, f"{field}[{key}]")
+        br = read_number(value, f"{field}[{key}]")
         if br == 0.0 or any(is_bsm(pid) and abs(pid) not in masses for pid in daughters):
             continue
         known = _ALIASES.get((mother, tuple(sorted(map(abs, daughters)))), daughters)
@@ -115,7 +115,7 @@ def _parse_pairs(values: Mapping[Any, Any], masses: Mapping[int, float], field: 
         pair = canonical_pair(pids, field)
         ours = _with_sneutrino_signs(pair)
         if ours not in parsed or is_translated[ours]:
-            parsed[ours], is_translated[ours] = _number(value, f"{field}[{key}]"), ours != pair
+            parsed[ours], is_translated[ours] = read_number(value, f"{field}[{key}]"), ours != pair
     return parsed
 
 
@@ -141,9 +141,3 @@ def _pid(value: object, field: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int):
         raise ModelFormatError(f"{field}: {value!r} is not a PDG id.")
     return value
-
-
-def _number(value: object, field: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value != value:
-        raise ModelFormatError(f"{field}: expected a number, found {value!r}.")
-    return float(value)

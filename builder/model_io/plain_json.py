@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from builder.model_checks import check_masses, check_pairs, json_object, parse_pairs, parse_pid, parse_pids
-from builder.model_io.common import fold_channels, unfrozen_masses
+from builder.model_io.common import fold_channels, read_number, unfrozen_masses
 from builder.protomodel import ProtoModel
 from builder.rates import implied_ssms
 from database.errors import ModelFormatError
@@ -36,17 +36,17 @@ def parse_plain_model(document: Mapping[str, Any]) -> ProtoModel:
     unknown = sorted(set(document) - _FIELDS - _REMARKS)
     if unknown:
         raise ModelFormatError(f"{unknown[0]}: unknown field (known are masses, decays, xsecs_fb, widths_gev).")
-    given = {parse_pid(pid, "masses"): _number(m, f"masses[{pid}]") for pid, m in json_object(document["masses"], "masses").items()}
+    given = {parse_pid(pid, "masses"): read_number(m, f"masses[{pid}]") for pid, m in json_object(document["masses"], "masses").items()}
     masses = check_masses(unfrozen_masses(given, "masses"))
     branching_ratios = {}
     for pid_text, channels in json_object(document.get("decays", {}), "decays").items():
         pid, field = parse_pid(pid_text, "decays"), f"decays[{pid_text}]"
         if pid not in masses:
             raise ModelFormatError(f"{field}: the particle has no mass in this model.")
-        listed = {parse_pids(key, field): _number(br, f"{field}[{key}]") for key, br in json_object(channels, field).items()}
+        listed = {parse_pids(key, field): read_number(br, f"{field}[{key}]") for key, br in json_object(channels, field).items()}
         branching_ratios[pid] = fold_channels(pid, listed, field)
     widths = {
-        parse_pid(k, "widths_gev"): _number(w, f"widths_gev[{k}]")
+        parse_pid(k, "widths_gev"): read_number(w, f"widths_gev[{k}]")
         for k, w in json_object(document.get("widths_gev", {}), "widths_gev").items()
     }
     widths = {pid: width for pid, width in widths.items() if pid not in given or pid in masses}
@@ -59,9 +59,3 @@ def parse_plain_model(document: Mapping[str, Any]) -> ProtoModel:
             raise ModelFormatError(f"xsecs_fb: √s must be 8 or 13 TeV, not {sqrts_text}.")
         xsecs[sqrts_tev] = check_pairs(parse_pairs(pairs, field), masses, field)
     return ProtoModel(masses, branching_ratios, implied_ssms(masses, xsecs), xsecs, widths)
-
-
-def _number(value: object, field: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ModelFormatError(f"{field}: expected a number, found {value!r}.")
-    return float(value)

@@ -13,9 +13,10 @@ reproduce them. Widths are kept for long-lived particles (`inference.topologies`
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 
 from builder.decays import Daughters
 from builder.model_checks import canonical_pair, check_masses
@@ -92,7 +93,7 @@ def parse_slha(text: str) -> ProtoModel:
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             reader.feed(line)
-        except (ValueError, IndexError, InvalidOperation) as error:
+        except (ValueError, IndexError, ArithmeticError) as error:
             raise ModelFormatError(f"line {number}: {line.strip()[:60]!r} is not valid SLHA.") from error
     return reader.build()
 
@@ -115,7 +116,7 @@ class _Reader:
         """Read one line."""
         comment = _SSM_COMMENT.match(line.strip())
         if comment is not None:
-            self.ssms[canonical_pair((int(comment[1]), int(comment[2])))] = float(comment[3])
+            self.ssms[canonical_pair((int(comment[1]), int(comment[2])))] = _float(comment[3])
             return
         if line.strip() == _EXPLICIT_COMMENT:
             self.is_explicit = True
@@ -156,7 +157,7 @@ class _Reader:
         if self._pair is None:
             return
         sqrts_tev, pair = self._pair
-        order, xsec_fb = int(words[1]), float(_shift(words[6], -_PB_EXPONENT))
+        order, xsec_fb = int(words[1]), _float(_shift(words[6], -_PB_EXPONENT))
         orders = self.xsecs.setdefault(sqrts_tev, {}).setdefault(pair, {})
         orders[order] = max(orders.get(order, 0.0), xsec_fb)
 
@@ -186,8 +187,11 @@ def _agree(ours: Mapping[PidPair, float], theirs: Mapping[PidPair, float]) -> bo
 
 
 def _float(number: str) -> float:
-    """Return a number; Fortran's D exponents are understood."""
-    return float(number.replace("D", "E").replace("d", "e"))
+    """Return a finite number; Fortran's D exponents are understood."""
+    value = float(number.replace("D", "E").replace("d", "e"))
+    if not math.isfinite(value):
+        raise ValueError("not a finite number")
+    return value
 
 
 def _shift(number: str, exponent: int) -> str:

@@ -10,12 +10,22 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from inference.settings import Conventions
+from inference.types import Outcome
 from services.cli.options import ConventionsOption, JsonOption, ModelArgument, ResultsOption
 
 if TYPE_CHECKING:
     from builder.evaluation import Evaluation
     from builder.protomodel import ProtoModel
     from database.results.store import ResultsStore
+
+OUTCOME_WORDS = {
+    Outcome.OK: "ok",
+    Outcome.NO_PREDICTION: "no published result sees the model ('protomodels explain' says why)",
+    Outcome.NO_LIKELIHOOD: "results see the model, but none of them has a likelihood",
+    Outcome.FIT_FAILED: "a fit failed",
+    Outcome.NON_FINITE: "a number is not finite",
+}
+"""Outcomes in words."""
 
 
 def register(app: typer.Typer) -> None:
@@ -71,7 +81,11 @@ def _print_predictions(protomodel: ProtoModel, answer: dict[str, Any]) -> None:
     from services.cli.console import build_console
 
     console = build_console()
-    table = Table(title=f"{_describe(protomodel)}: {answer['n_topologies']} topologies, {len(answer['predictions'])} predictions")
+    title = f"{_describe(protomodel)}: {answer['n_topologies']} topologies, {len(answer['predictions'])} predictions"
+    if not answer["predictions"]:
+        console.print(f"{title}; {OUTCOME_WORDS[Outcome.NO_PREDICTION]}")
+        return
+    table = Table(title=title)
     for name, justify in (
         ("analysis", "left"), ("type", "left"), ("data set", "left"), ("topologies", "left"),
         ("σ [fb]", "right"), ("limit obs [fb]", "right"), ("limit exp [fb]", "right"), ("r obs", "right"), ("r exp", "right"),
@@ -174,7 +188,7 @@ def _print_score(protomodel: ProtoModel, evaluation: Evaluation) -> None:
     console = build_console()
     console.print(f"[bold]{_describe(protomodel)}[/bold]")
     console.print(score_line(evaluation), markup=False)
-    console.print(f"{evaluation.outcome.value}; {verdict_line(evaluation)}", markup=False)
+    console.print(f"{OUTCOME_WORDS[evaluation.outcome]}; {verdict_line(evaluation)}", markup=False)
     if evaluation.combination:
         console.print(combination_table(evaluation.combination))
     for analysis, count in sorted(evaluation.failures.items()):
