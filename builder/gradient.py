@@ -142,7 +142,8 @@ def evaluate_with_gradient(evaluator: Evaluator, protomodel: ProtoModel, *, is_s
     tools = _tools.get(predictor)
     if tools is None:
         tools = _tools[predictor] = _Tools(predictor)
-    gradients = tools.differentiator.differentiate(topologies, predictions, spectrum.masses, recorder, is_smooth=is_smooth)
+    populated = predictor.populate(topologies)
+    gradients = tools.differentiator.differentiate(topologies, populated, predictions, spectrum.masses, recorder, is_smooth=is_smooth)
     if is_smooth:
         predictions = gradients.smooth
     evaluation = evaluator.evaluate_predictions(protomodel, predictions)

@@ -73,7 +73,7 @@ class PredictionDifferentiator:
 
     def __init__(self, predictor: Predictor) -> None:
         store = predictor.store
-        self._predictor = predictor
+        self._store, self._atoms, self._num_regions = store, predictor.atoms, predictor.num_regions
         self._arrays = predictor.look_up.arrays
         self._atom_map: IntArray = np.asarray(store.atom_map)
         data_map = np.asarray(store.map_data_map)[self._atom_map]
@@ -89,6 +89,7 @@ class PredictionDifferentiator:
     def differentiate(
         self,
         topologies: TopologyList,
+        populated: Populated,
         predictions: Predictions,
         masses: Mapping[int, float],
         recorder: WeightRecorder,
@@ -99,13 +100,13 @@ class PredictionDifferentiator:
 
         Args:
             topologies: of the model.
+            populated: what the predictor looked up for them.
             predictions: made from them.
             masses: of the spectrum [GeV].
             recorder: was present when the topologies were made.
             is_smooth: whether maps are read at the masses as they are; else rounded to 0.1 GeV, as the predictions read them.
         """
         parameters = recorder.slopes.parameters
-        populated = self._predictor.populate(topologies)
         size = int(predictions.result.size)
         xsec, xsec_slopes = np.zeros(size), np.zeros((size, parameters.size))
         limits, limit_slopes = np.full((2, size), math.nan), np.zeros((2, size, parameters.size))
@@ -116,7 +117,7 @@ class PredictionDifferentiator:
             weight_slopes = topology_slopes(topologies, used.tolist(), recorder)
             weights = np.array([topologies.topologies[number].weight_fb for number in used.tolist()])
             places = self._places(populated, topologies, _Columns(masses, topologies, recorder, is_smooth=is_smooth))
-            sqrts, coefficient = self._predictor.atoms.sqrts[populated.atom], self._predictor.atoms.coefficient[populated.atom]
+            sqrts, coefficient = self._atoms.sqrts[populated.atom], self._atoms.coefficient[populated.atom]
             grid = self._grid[populated.atom]
             in_region = np.flatnonzero(members.region_row >= 0)
             # hits with one place and grid in a row share the look-up
@@ -134,7 +135,7 @@ class PredictionDifferentiator:
 
     def _members(self, populated: Populated, predictions: Predictions) -> _Members:
         hits = populated.hits
-        num_regions = self._predictor.num_regions
+        num_regions = self._num_regions
         row_of_region = np.full(num_regions + 1, -1, dtype=np.int32)
         regions = np.flatnonzero(predictions.kind == PredictionKind.EFFICIENCY_MAP)
         row_of_region[predictions.dataset[regions]] = regions
@@ -157,7 +158,7 @@ class PredictionDifferentiator:
 
     def _places(self, populated: Populated, topologies: TopologyList, columns: _Columns) -> Places:
         """Coordinates of each topology in each kind of map, and the parameters they are."""
-        store = self._predictor.store
+        store = self._store
         code = populated.hits.topology * np.int64(self._num_slots) + self._atom_slot[populated.atom]
         _, first, of_hit = np.unique(code, return_index=True, return_inverse=True)
         x, raw = np.zeros((first.size, MAX_FULL)), np.zeros((first.size, MAX_FULL))
@@ -202,7 +203,7 @@ class PredictionDifferentiator:
 
     def _combined_rows(self, predictions: Predictions, result: int) -> NDArray[np.int64]:
         """Regions of a result that enter its statistical model."""
-        record = self._predictor.store.results[result]
+        record = self._store.results[result]
         is_combined = predictions.dataset < record.dataset_start + record.num_combined
         return np.flatnonzero((predictions.result == result) & (predictions.kind == PredictionKind.EFFICIENCY_MAP) & is_combined)
 
@@ -210,7 +211,7 @@ class PredictionDifferentiator:
         self, predictions: Predictions, xsec: FloatArray, xsec_slopes: FloatArray
     ) -> tuple[dict[int, FloatArray], dict[int, FloatArray]]:
         """Smooth yields and their derivatives of all results with a statistical model."""
-        store = self._predictor.store
+        store = self._store
         yields, slopes = {}, {}
         for result, given in predictions.region_yields.items():
             record = store.results[result]

@@ -104,7 +104,8 @@ class Function:
         predictor = self._evaluator.predictor
         topologies = build_topologies(spectrum, predictor.settings, recorder)
         predictions = predictor.predict_topologies(topologies)
-        found = self._differentiator.differentiate(topologies, predictions, spectrum.masses, recorder, is_smooth=True)
+        populated = predictor.populate(topologies)
+        found = self._differentiator.differentiate(topologies, populated, predictions, spectrum.masses, recorder, is_smooth=True)
         return Sample(self._evaluator.evaluate_predictions(self._model, found.smooth), found)
 
     def _spectrum(self, theta: FloatArray) -> Spectrum:
