@@ -9,12 +9,13 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from database.results.store import ResultsStore
 from inference.assembly import MIN_EFFICIENCY
-from inference.explain_maps import Hit, MapLookUp, Miss, NodeNames
+from inference.explain_maps import Hit, Miss, NodeNames, build_map_look_up
 from inference.explanation import (
     Axis,
     Coverage,
@@ -72,7 +73,7 @@ def explain(predictor: Predictor, spectrum: Spectrum) -> Explanation:
     topologies = predictor.topologies(spectrum)
     predictions = predictor.predict_topologies(topologies)
     names = NodeNames(spectrum, topologies)
-    look_up = MapLookUp(predictor.store)
+    look_up = build_map_look_up(predictor.store)
     hits: list[Hit] = []
     misses: list[Miss] = []
     for number, topology in enumerate(topologies.topologies):
@@ -174,7 +175,8 @@ def _dropped_by_conditions(predictor: Predictor, topologies: TopologyList) -> Ma
     """What would be in a prediction if conditions did not matter."""
     if predictor.settings.conventions is not Conventions.DEFAULT:
         return {}
-    lenient = Predictor(predictor.store, predictor.settings.model_copy(update={"max_condition_violation": 1.0}))
+    lenient = copy(predictor)  # shares what was looked up
+    lenient.settings = predictor.settings.model_copy(update={"max_condition_violation": 1.0})
     return _contributions(lenient.predict_topologies(topologies))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -92,6 +93,12 @@ class NodeNames:
 
     def _is_conjugate(self, pid: int, state: State) -> bool:
         return state.charge3 * self._states[pid][1].charge3 < 0
+
+
+@lru_cache(maxsize=1)
+def build_map_look_up(store: ResultsStore) -> MapLookUp:
+    """The look-up of a store, kept for the next explanation."""
+    return MapLookUp(store)
 
 
 class MapLookUp:

@@ -8,7 +8,7 @@ leaves. If both orders of the two primaries match, the larger data vector is use
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import permutations
 from typing import NamedTuple
 
@@ -98,13 +98,33 @@ def _leaves(branch: Branch, offset: int) -> tuple[tuple[str, ...], tuple[_Leaf, 
     return sm, found
 
 
+def _shape(parts: Iterable[str]) -> str:
+    return "".join(sorted(parts))
+
+
+def _shape_of_branch(branch: Branch) -> str:
+    """Number of Standard Model daughters of every vertex, as a tree without order: equal for everything that can match."""
+    return f"({len(branch.sm)}{_shape(map(_shape_of_branch, branch.daughters))})"
+
+
 class TemplateMatcher:
-    """Matches topologies to one published simplified-model diagram."""
+    """Matches topologies to one published simplified-model diagram.
+
+    Attributes:
+        num_primaries: number of produced particles.
+        shape: number of Standard Model daughters of every vertex, see `_shape_of_branch`; None for inclusive diagrams.
+    """
 
     def __init__(self, template: Template) -> None:
         self._nodes = template.nodes
         self._root = template.nodes[0]
         self.num_primaries = len(self._root.daughters)
+        is_inclusive = any(node.label.startswith("*") or is_inclusive_node(node.label) for node in template.nodes)
+        self.shape = None if is_inclusive else _shape(map(self._shape_of_node, self._root.daughters))
+
+    def _shape_of_node(self, index: int) -> str:
+        _, sm, bsm = self._split(index)
+        return f"({len(sm)}{_shape(map(self._shape_of_node, bsm))})"
 
     def match(self, branches: tuple[Branch, ...]) -> Iterator[_Found]:
         """Node assignments, one per order of the primaries that matches."""
@@ -203,8 +223,10 @@ class Matching:
         self._slots_of_template: dict[int, list[tuple[int, DataMap]]] = {}
         for number, (template, data_map) in enumerate(slots):
             self._slots_of_template.setdefault(template, []).append((number, data_map))
+        self._templates_of_shape: dict[str | None, list[int]] = {}
+        for template in sorted(self._slots_of_template):
+            self._templates_of_shape.setdefault(self._matchers[template].shape, []).append(template)
         self._known: dict[str, tuple[SlotMatch, ...]] = {}
-        self._templates_of: dict[str, frozenset[int]] = {}
 
     def slots(self, topology: Topology) -> tuple[SlotMatch, ...]:
         """Slots the topology fits, whatever its masses."""
@@ -217,10 +239,11 @@ class Matching:
 
     def _match(self, topology: Topology) -> tuple[SlotMatch, ...]:
         found: list[SlotMatch] = []
-        for template, slots in sorted(self._slots_of_template.items()):
+        shape = _shape(_shape_of_branch(branch) for branch in topology.branches)
+        for template in sorted(self._templates_of_shape.get(shape, []) + self._templates_of_shape.get(None, [])):
             orders = list(self._matchers[template].match(topology.branches))
             if orders:
-                for slot, data_map in slots:
+                for slot, data_map in self._slots_of_template[template]:
                     assignments = tuple(dict.fromkeys(tuple(order[node] for node, _ in data_map) for order in orders))
                     found.append(SlotMatch(slot, assignments))
         return tuple(found)

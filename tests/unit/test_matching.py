@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
 
+from builder.protomodel import ProtoModel
 from database.results.constraints import bracket_to_template, parse_graph
+from database.results.store import ResultsStore
 from inference.matching import Matching, TemplateMatcher
 from inference.settings import PredictionSettings
 from inference.spectrum import Spectrum
 from inference.topologies import Topology, build_topologies
+from tests.random_models import random_models
 
 SETTINGS = PredictionSettings(sigma_cut_fb=0.0)
 
@@ -85,3 +89,25 @@ def test_slots_are_remembered_per_signature_and_give_both_orders() -> None:
     assert found.slot == 0
     assert set(found.assignments) == {(0, 1, 2, 3), (2, 3, 0, 1)}
     assert matching.slots(TWO_STOPS) is matching.slots(TWO_STOPS)
+
+
+@pytest.mark.full_database
+def test_topologies_are_tried_on_templates_of_their_shape_only(full_store: ResultsStore) -> None:
+    """What the shapes leave out would not have matched: random topologies against every published diagram."""
+    slots = [(template, ()) for template in range(len(full_store.templates))]
+    matching = Matching(full_store.templates, slots)
+    matchers = [TemplateMatcher(tree) for tree in full_store.template_trees]
+    num_matches = 0
+
+    @settings(max_examples=60, deadline=None, database=None)
+    @given(model=random_models(max_particles=6))
+    def check(model: ProtoModel) -> None:
+        nonlocal num_matches
+        for found in build_topologies(model.spectrum(), SETTINGS).topologies[:40]:
+            expected = [number for number, matcher in enumerate(matchers) if any(True for _ in matcher.match(found.branches))]
+            assert [slot.slot for slot in matching.slots(found)] == expected
+            num_matches += len(expected)
+
+    check()
+    assert num_matches > 100
+    assert sum(matcher.shape is None for matcher in matchers) < len(matchers) / 4
