@@ -138,11 +138,11 @@ def evaluate_with_gradient(evaluator: Evaluator, protomodel: ProtoModel, *, is_s
     recorder = WeightRecorder(build_slopes(protomodel))
     spectrum = protomodel.spectrum()
     topologies = build_topologies(spectrum, predictor.settings, recorder)
-    predictions = predictor.predict_topologies(topologies)
+    populated = predictor.populate(topologies)
+    predictions = predictor.predict_populated(topologies, populated)
     tools = _tools.get(predictor)
     if tools is None:
         tools = _tools[predictor] = _Tools(predictor)
-    populated = predictor.populate(topologies)
     gradients = tools.differentiator.differentiate(topologies, populated, predictions, spectrum.masses, recorder, is_smooth=is_smooth)
     if is_smooth:
         predictions = gradients.smooth

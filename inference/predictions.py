@@ -116,7 +116,10 @@ class Predictor:
 
     def predict_topologies(self, topologies: TopologyList) -> Predictions:
         """All predictions of already decomposed topologies."""
-        populated = self.populate(topologies)
+        return self.predict_populated(topologies, self.populate(topologies))
+
+    def predict_populated(self, topologies: TopologyList, populated: Populated) -> Predictions:
+        """All predictions of topologies that are looked up and added up."""
         hits = populated.hits
         is_region = hits.groups < self.num_regions
         is_kept = is_region & (hits.xsec_fb >= MIN_XSEC_FB)
