@@ -89,7 +89,7 @@ def check_masses(masses: Mapping[int, float]) -> Mapping[int, float]:
     for pid in sorted(masses):
         if pid not in PARTICLES:
             raise ModelFormatError(f"masses: particle {pid} is not one of the {len(PARTICLES)} of the pool.")
-        mass = _number(masses[pid], f"masses[{pid}]", is_zero_allowed=False)
+        mass = _number(masses[pid], f"masses[{pid}]", is_zero_allowed=pid == LBP_PID)
         if mass >= MAX_UNFROZEN_MASS:
             raise ModelFormatError(f"masses[{pid}]: {mass:g} GeV is beyond {MAX_UNFROZEN_MASS:g} GeV; leave a frozen particle out.")
         checked[pid] = mass

@@ -28,7 +28,7 @@ class ProtoModelDocument(BaseModel):
     format_version: Literal[1] = Field(1, description="version of this schema")
     name: str | None = Field(None, description="a name for people; not part of the content hash")
     comment: str | None = Field(None, description="a remark for people; not part of the content hash")
-    masses_gev: dict[Pid, Annotated[float, Field(gt=0, lt=1.0e5, allow_inf_nan=False)]] = Field(
+    masses_gev: dict[Pid, Annotated[float, Field(ge=0, lt=1.0e5, allow_inf_nan=False)]] = Field(
         description="mass per positive PDG id [GeV]; the lightest particle, 1000022, always; absent particles are frozen"
     )
     branching_ratios: dict[Pid, dict[PidList, Fraction]] = Field(

@@ -228,3 +228,11 @@ def test_editing_refuses_frozen_particles(model: ProtoModel) -> None:
         model.with_masses({XG: 1000.0})
     with pytest.raises(ModelFormatError, match="cannot be frozen"):
         model.without_particle(LBP)
+
+
+def test_only_the_lightest_particle_may_be_massless() -> None:
+    model = ProtoModel({1000022: 0.0, 1000006: 800.0}, {1000006: {(6, 1000022): 1.0}}, {})
+    assert model.spectrum().masses[1000022] == 0.0
+    assert ProtoModel.from_json(model.to_json()) == model
+    with pytest.raises(ModelFormatError, match=r"masses\[1000023\]: expected a finite positive number"):
+        ProtoModel({1000022: 0.0, 1000023: 0.0}, {}, {})
