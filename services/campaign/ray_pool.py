@@ -95,16 +95,21 @@ class RayPool:
         self._spec = spec
         self._batch_timeout_s = batch_timeout_s
         self._folder: Path | None = None
-        self._owns_ray = not ray.is_initialized()
-        if self._owns_ray:
-            self._start(num_workers)
-        resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        count = min(num_workers or max(1, int(resources.get("CPU", 1))), max_workers)
         self._actor_class: Any = ray.remote(_WorkerActor)
-        self._actors: list[Any] = [self._new_actor() for _ in range(count)]
+        self._actors: list[Any] = []
         self._running: dict[Any, tuple[int, BatchTask, float]] = {}
         self._is_stop_requested = False
         self._is_stop_passed_on = False
+        self._owns_ray = not ray.is_initialized()
+        try:
+            if self._owns_ray:
+                self._start(num_workers)
+            resources: dict[str, float] = ray.cluster_resources()  # type: ignore[no-untyped-call]
+            count = min(num_workers or max(1, int(resources.get("CPU", 1))), max_workers)
+            self._actors.extend(self._new_actor() for _ in range(count))
+        except BaseException:  # Ctrl-C included: nobody else knows what was started
+            self.close()
+            raise
 
     def _start(self, num_workers: int | None) -> None:
         address = os.environ.get("RAY_ADDRESS")
@@ -134,7 +139,6 @@ class RayPool:
             with chdir(self._folder):
                 self._init_ray(address, options)
         except (*START_FAILURES, SystemExit) as error:  # Ray leaves the process where a cluster does not answer
-            self._remove_folder()
             first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
             if address:
                 hint = "a cluster that asks for a token needs RAY_AUTH_MODE=token here too"
@@ -221,9 +225,6 @@ class RayPool:
             ray.kill(actor)
         if self._owns_ray:
             ray.shutdown()
-        self._remove_folder()
-
-    def _remove_folder(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
 
