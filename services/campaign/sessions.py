@@ -8,7 +8,7 @@ import signal
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from threading import current_thread, main_thread
 from types import FrameType
 from typing import Any
@@ -123,17 +123,19 @@ def check_unclaimed(campaign: CampaignRecord) -> str | None:
     if host == socket.gethostname() and pid.isdecimal() and not psutil.pid_exists(int(pid)):
         return campaign.driver
     silence_s = (datetime.now(UTC) - campaign.updated_at).total_seconds()
-    if silence_s > STALE_AFTER_S and not (host == socket.gethostname() and _is_campaign_process(int(pid))):
+    if silence_s > STALE_AFTER_S and not (host == socket.gethostname() and _can_be_driver(int(pid), campaign.updated_at)):
         return campaign.driver
     raise CampaignError(
         f"campaign {campaign.campaign_id} is being run by process {pid} on {host}; stop it with Ctrl-C or kill {pid} there first"
     )
 
 
-def _is_campaign_process(pid: int) -> bool:
+def _can_be_driver(pid: int, last_sign: datetime) -> bool:
     """Whether a local process can be a campaign's driver, rather than something that got its number later."""
     try:
-        return any("python" in part or "protomodels" in part for part in psutil.Process(pid).cmdline()[:2])
+        process = psutil.Process(pid)
+        started = datetime.fromtimestamp(process.create_time(), UTC)
+        return started <= last_sign + timedelta(seconds=1) and any("python" in p or "protomodels" in p for p in process.cmdline()[:2])
     except psutil.Error:
         return False
 

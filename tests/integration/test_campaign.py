@@ -9,9 +9,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from configs.loading import parse_settings
@@ -25,7 +28,7 @@ from database.errors import CampaignError, StoreError
 from services.campaign import sessions
 from services.campaign.driver import Snapshot
 from services.campaign.plan import ResultsInUse
-from services.campaign.sessions import resume_campaign, run_campaign
+from services.campaign.sessions import check_unclaimed, resume_campaign, run_campaign
 from tests.integration import analytic
 
 ROOT = Path(__file__).parents[2]
@@ -202,6 +205,19 @@ def test_running_campaign_is_left_alone_unless_its_driver_is_dead(interrupted: t
     repository.claim_campaign(record.campaign_id, f"{os.uname().nodename}:{child.pid}")
     assert resume_campaign(record.campaign_id, repository, factory=TOY).status is CampaignStatus.FINISHED
     assert [i.kind for i in repository.list_incidents(record.campaign_id)] == ["driver_died"]
+
+
+def test_process_that_got_the_number_of_a_dead_driver_later_does_not_count(
+    interrupted: tuple[CampaignRepository, CampaignRecord],
+) -> None:
+    _, record = interrupted
+    driver = f"{os.uname().nodename}:{os.getpid()}"
+    silent = datetime.now(UTC) - timedelta(minutes=1)
+    started = datetime.fromtimestamp(psutil.Process().create_time(), UTC)
+    claimed = replace(record, status=CampaignStatus.RUNNING, driver=driver)
+    assert check_unclaimed(replace(claimed, updated_at=min(silent, started - timedelta(minutes=1)))) == driver
+    with pytest.raises(CampaignError, match="is being run by process"):
+        check_unclaimed(replace(claimed, updated_at=datetime.now(UTC)))
 
 
 def test_other_versions_are_recorded(interrupted: tuple[CampaignRepository, CampaignRecord], monkeypatch: pytest.MonkeyPatch) -> None:
