@@ -15,17 +15,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from services.cli.options import JsonOption
+
 if TYPE_CHECKING:
     from database.results.fetch import Progress as FetchProgress
     from database.results.importer import Progress as ImportProgress
     from database.results.store import ResultsStore
 
-JsonOption = Annotated[bool, typer.Option("--json", help="print JSON")]
 OutputOption = Annotated[
     Path | None,
-    typer.Option("--output", help="directory of the compiled store [default: $PROTOMODELS_STORE, else the cache]", show_default=False),
+    typer.Option("--output", help="Directory of the compiled store; none: $PROTOMODELS_STORE, else the cache.", show_default=False),
 ]
-WorkersOption = Annotated[int, typer.Option("--num-workers", min=1, help="processes that parse and triangulate")]
+WorkersOption = Annotated[int, typer.Option("--num-workers", min=1, help="Processes that parse and triangulate.")]
 STAT_MODELS = {"none": "–", "sl_v1": "simplified (covariance)", "sl_v2": "simplified (covariance, skewed)", "pyhf": "full (HistFactory)"}
 KINDS = {"upperLimit": "limits", "efficiencyMap": "efficiencies"}
 
@@ -41,7 +42,7 @@ def register(app: typer.Typer) -> None:
 
 
 def import_results(
-    path: Annotated[Path, typer.Argument(help="SModelS text database: folder or archive", show_default=False)],
+    path: Annotated[Path, typer.Argument(help="SModelS text database: folder or archive.", show_default=False)],
     output: OutputOption = None,
     num_workers: WorkersOption = 2,
     as_json: JsonOption = False,
@@ -71,7 +72,7 @@ def _import(path: Path, output: Path | None, num_workers: int, is_quiet: bool) -
         "content_hash": store.content_hash,
         "store": str(store.path),
         "size_mb": round(sum(file.stat().st_size for file in store.path.rglob("*") if file.is_file()) / 1e6, 1),
-        "seconds": round(seconds, 2),
+        "duration_s": round(seconds, 2),
     }
 
 
@@ -82,7 +83,7 @@ def _report_import(summary: dict[str, Any], as_json: bool) -> None:
     typer.echo(
         f"Imported {summary['num_results']} results ({summary['num_limit_results']} of limits, {summary['num_efficiency_results']} of "
         f"efficiencies) with {summary['num_datasets']} data sets and {summary['num_maps']} maps on {summary['num_grids']} grids "
-        f"in {summary['seconds']:.1f} s: {summary['store']} ({summary['size_mb']:.0f} MB)"
+        f"in {summary['duration_s']:.1f} s: {summary['store']} ({summary['size_mb']:.0f} MB)"
     )
 
 
@@ -96,7 +97,8 @@ def _import_progress(is_quiet: bool) -> Iterator[ImportProgress | None]:
         yield None
         return
     columns = (TextColumn("importing"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
-    with Progress(*columns, console=build_console(), transient=True) as bar:
+    console = build_console()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def show(done: int, total: int, folder: str) -> None:
@@ -106,11 +108,11 @@ def _import_progress(is_quiet: bool) -> Iterator[ImportProgress | None]:
 
 
 def fetch(
-    version: Annotated[str, typer.Option(help="release of the text database")] = "3.0.0",
-    url: Annotated[str | None, typer.Option(help="archive to download [default: the public release]", show_default=False)] = None,
-    sha256: Annotated[str | None, typer.Option(help="checksum the archive must have", show_default=False)] = None,
-    cache: Annotated[Path | None, typer.Option(help="folder for archives [default: the cache]", show_default=False)] = None,
-    and_import: Annotated[bool, typer.Option("--import", help="import it at once")] = False,
+    version: Annotated[str, typer.Option(help="Release of the text database.")] = "3.0.0",
+    url: Annotated[str | None, typer.Option(help="Archive to download; none: the public release.", show_default=False)] = None,
+    sha256: Annotated[str | None, typer.Option(help="Checksum the archive must have.", show_default=False)] = None,
+    cache: Annotated[Path | None, typer.Option(help="Folder for archives; none: the cache.", show_default=False)] = None,
+    and_import: Annotated[bool, typer.Option("--import", help="Import it at once.")] = False,
     output: OutputOption = None,
     num_workers: WorkersOption = 2,
     as_json: JsonOption = False,
@@ -144,9 +146,9 @@ def _download_progress(is_quiet: bool) -> Iterator[FetchProgress | None]:
     if is_quiet:
         yield None
         return
-    with Progress(
-        TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), console=build_console(), transient=True
-    ) as bar:
+    console = build_console()
+    columns = (TextColumn("downloading"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None)
 
         def show(done: int, total: int | None) -> None:
@@ -160,7 +162,7 @@ def _download_progress(is_quiet: bool) -> Iterator[FetchProgress | None]:
 
 def info(
     results: Annotated[
-        str | None, typer.Option("--store", "--results", help="compiled store, or 'embedded' [default: the imported store, else embedded]")
+        str | None, typer.Option("--store", "--results", help="Compiled store, or 'embedded'; none: the imported store, else embedded.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -259,8 +261,8 @@ def _remarks(row: dict[str, Any]) -> list[str]:
 
 
 def fit_excerpt(
-    output: Annotated[Path, typer.Argument(help="folder of the text files to write; replaced if it exists", show_default=False)],
-    results: Annotated[str | None, typer.Option("--store", help="compiled full store [default: the imported one]")] = None,
+    output: Annotated[Path, typer.Argument(help="Folder of the text files to write; replaced if it exists.", show_default=False)],
+    results: Annotated[str | None, typer.Option("--store", help="Compiled full store; none: the imported one.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Fit the embedded excerpt to a full store and write it as text: published facts plus low-order fits of the maps."""
@@ -283,7 +285,7 @@ def fit_excerpt(
         "num_left_out": len(written) - len(kept),
         "median_error": round(sorted(item.error.median for item in kept)[len(kept) // 2], 4),
         "output": str(output),
-        "seconds": round(time.perf_counter() - start, 2),
+        "duration_s": round(time.perf_counter() - start, 2),
     }
     if as_json:
         rows = [
@@ -304,6 +306,6 @@ def fit_excerpt(
         if not item.is_kept:
             typer.echo(f"left out: {item.folder} {item.dataset} {item.txname}, the fit is off by {item.error.median:.0%} (median)")
     typer.echo(
-        f"Fitted {summary['num_maps']} maps of {summary['num_results']} results in {summary['seconds']:.1f} s; typical error "
+        f"Fitted {summary['num_maps']} maps of {summary['num_results']} results in {summary['duration_s']:.1f} s; typical error "
         f"{summary['median_error']:.1%}; written to {output}"
     )

@@ -29,7 +29,7 @@ def store_path(app: typer.Typer, tmp_path_factory: pytest.TempPathFactory) -> Pa
     assert answer.exit_code == 0, answer.output
     summary = json.loads(answer.stdout)
     assert summary["num_results"] == len(SELECTION) == summary["num_limit_results"] + summary["num_efficiency_results"]
-    assert summary["seconds"] > 0
+    assert summary["duration_s"] > 0
     return path
 
 
