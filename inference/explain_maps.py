@@ -17,7 +17,8 @@ from database.results.store import ResultsStore
 from inference.explanation import Axis, Node
 from inference.fates import Fate
 from inference.interpolation import MAX_FULL, WIDTH_UNIT_GEV, build_grid_arrays, evaluate_columns, locate, rescale_width
-from inference.lifetime import is_prompt, lifetime_factor
+from inference.lifetime import LifetimeFactors, is_prompt, node_widths
+from inference.lookup import nodes_with_width
 from inference.matching import Assignment, DataMap, Matching
 from inference.quantum_numbers import bsm_quantum_numbers
 from inference.spectrum import Spectrum
@@ -107,6 +108,7 @@ class MapLookUp:
     def __init__(self, store: ResultsStore) -> None:
         self._store = store
         self._arrays = build_grid_arrays(store)
+        self._lifetimes = LifetimeFactors(store)
         blocks: dict[tuple[int, int], dict[int, list[int]]] = {}
         for atom, (map_id, template) in enumerate(zip(store.atom_map.tolist(), store.atom_template.tolist(), strict=True)):
             slot = (template, int(store.map_data_map[map_id]))
@@ -123,7 +125,7 @@ class MapLookUp:
 
     def search(self, number: int, topology: Topology, names: NodeNames) -> Iterator[Hit | Miss]:
         """Everything the maps say of one topology."""
-        delayed = not is_prompt(topology.states)
+        widths = () if is_prompt(topology.states) else node_widths(topology)
         for slot, assignments in self._matching.slots(topology):
             data_map = self._data_maps[slot]
             coordinates, assignment = max((_coordinates(topology.states, nodes, data_map), nodes) for nodes in assignments)
@@ -131,24 +133,20 @@ class MapLookUp:
             x[: len(coordinates)] = [
                 rescale_width(value) if kind == "totalwidth" else value for value, (_, kind) in zip(coordinates, data_map, strict=True)
             ]
+            chosen = [nodes for nodes in assignments if _coordinates(topology.states, nodes, data_map) == coordinates]
+            handled = [nodes_with_width(nodes, data_map) for nodes in chosen]
             for block in self._blocks[slot]:
                 out = np.empty(block.columns.size)
                 evaluate_columns(block.grid, x, block.columns, self._arrays, out)
                 has_value = ~np.isnan(out)
-                for atom, value in zip(block.atoms[has_value].tolist(), out[has_value].tolist(), strict=True):
-                    yield Hit(number, atom, value, self._factor(topology, atom) if delayed else 1.0)
+                seen = block.atoms[has_value]
+                factors = self._lifetimes.of(widths, handled, seen) if widths else np.ones(seen.size)
+                for atom, value, factor in zip(seen.tolist(), out[has_value].tolist(), factors.tolist(), strict=True):
+                    yield Hit(number, atom, value, factor)
                 if not has_value.all():
                     nodes = _nodes(topology, names)
                     axes, distance = self._compare(block.grid, x, coordinates, data_map, [nodes[node] for node in assignment])
                     yield Miss(number, block.atoms[~has_value], self._reason(block.grid, x), axes, distance)
-
-    def _factor(self, topology: Topology, atom: int) -> float:
-        store = self._store
-        map_id = int(store.atom_map[atom])
-        record = store.results[int(store.dataset_result[store.map_dataset[map_id]])]
-        widths = frozenset(node for node, kind in store.data_maps[int(store.map_data_map[map_id])] if kind == "totalwidth")
-        handled = self._matching.nodes_of(topology, int(store.atom_template[atom]), widths)
-        return lifetime_factor(topology, handled, record.leff_inner_m, record.leff_outer_m)
 
     def _reason(self, grid: int, x: FloatArray) -> Fate:
         store = self._store

@@ -255,8 +255,3 @@ class Matching:
     def lay(self, topology: Topology, template: int) -> list[dict[int, int]]:
         """Template node → preorder number of the topology's BSM node, for each order of the primaries that fits."""
         return list(self._matchers[template].match(topology.branches))
-
-    def nodes_of(self, topology: Topology, template: int, numbers: frozenset[int]) -> frozenset[int]:
-        """Preorder numbers of the topology's BSM nodes that stand where the template has the given node numbers."""
-        found = next(self._matchers[template].match(topology.branches))
-        return frozenset(found[number] for number in numbers)

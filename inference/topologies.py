@@ -26,6 +26,8 @@ STABLE_WIDTH_GEV = 1e-25
 PROMPT_WIDTH_GEV = 1e-11
 DEFAULT_PROMPT_WIDTH_GEV = 1.0
 """Width of decaying particles for which the model states none: prompt."""
+SMALLEST_XSEC_FB = 1e-300
+"""Smaller products underflow; such topologies do not exist, whatever the cut."""
 
 
 class State(NamedTuple):
@@ -379,7 +381,7 @@ def _decay_pair(
     for first, first_br in firsts:
         for second, second_br in seconds:
             br = first_br * second_br
-            if largest * br >= cut:
+            if largest * br >= max(cut, SMALLEST_XSEC_FB):
                 product = (weight[0] * br, weight[1] * br)
                 key = merged.add(_sorted_pair(first, second), product, 0, first.pids | second.pids)
                 if recorder is not None:
