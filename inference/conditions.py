@@ -12,7 +12,14 @@ from collections.abc import Callable, Sequence
 from itertools import combinations
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from database.results.constraints import ConstraintError, Template, parse_constraint
+from database.results.store import ResultsStore
+from inference.matching import TemplateMatcher
+from inference.topologies import Topology
+from inference.types import IntArray
 
 _CALL = re.compile(r"^\s*[cC](?P<kind>sim|gtr|Sim|Gtr)\s*\((?P<arguments>.*)\)\s*$", re.DOTALL)
 
@@ -91,3 +98,35 @@ def violation(conditions: Sequence[Condition], weight_of: Callable[[Template], f
         weights = [sum(coefficient * weight_of(template) for template, coefficient in argument) for argument in condition.arguments]
         worst = max(worst, similarity_violation(weights) if condition.kind == "sim" else excess_violation(weights[0], weights[1]))
     return worst
+
+
+class ConditionsOfMaps:
+    """Published conditions of the maps that have any; parsed once, matched once per signature."""
+
+    def __init__(self, store: ResultsStore) -> None:
+        self._conditions: dict[int, tuple[Condition, ...]] = {
+            map_id: tuple(parse_condition(text) for text in texts) for map_id, texts in enumerate(store.map_conditions) if texts
+        }
+        self._matchers: dict[Template, TemplateMatcher] = {}
+        self._known: dict[tuple[str, Template], bool] = {}
+
+    def groups(self, group: IntArray, atom_map: IntArray, num_groups: int) -> NDArray[np.bool_]:
+        """Whether any map of a group has a condition, shape (num_groups,)."""
+        out = np.zeros(num_groups, dtype=np.bool_)
+        out[group[np.isin(atom_map, list(self._conditions))]] = True
+        return out
+
+    def violation(self, maps: Sequence[int], weights: Sequence[tuple[Topology, float]]) -> float:
+        """Largest violation over the maps, given (topology, weight [fb]) of the signal."""
+
+        def weight_of(template: Template) -> float:
+            return sum(weight for topology, weight in weights if self._fits(topology, template))
+
+        return max(violation(self._conditions.get(map_id, ()), weight_of) for map_id in maps)
+
+    def _fits(self, topology: Topology, template: Template) -> bool:
+        key = (topology.signature, template)
+        if key not in self._known:
+            matcher = self._matchers.setdefault(template, TemplateMatcher(template))
+            self._known[key] = any(True for _ in matcher.match(topology.branches))
+        return self._known[key]

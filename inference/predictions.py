@@ -13,16 +13,14 @@ from typing import NamedTuple, TypeVar, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from database.results.constraints import Template
 from database.results.store import ResultsStore
 from inference.assembly import AtomArrays, Hits, assemble
 from inference.clustering import Cluster, LimitHit, cluster_hits
-from inference.conditions import Condition, parse_condition, violation
+from inference.conditions import ConditionsOfMaps
 from inference.lookup import Coordinates, LookUp
-from inference.matching import TemplateMatcher
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
-from inference.topologies import SQRTS_TEV, Topology, TopologyList, build_topologies
+from inference.topologies import SQRTS_TEV, TopologyList, build_topologies
 from inference.types import FloatArray, IntArray, PredictionKind, Predictions
 
 MIN_XSEC_FB = 1e-6
@@ -83,7 +81,7 @@ class Predictor:
         self._dataset_result: IntArray = np.asarray(store.dataset_result)
         self._ul_obs_fb, self._ul_exp_fb = np.asarray(store.ul_obs_fb), np.asarray(store.ul_exp_fb)
         self._map_dataset: IntArray = np.asarray(store.map_dataset)
-        self._conditions = _ConditionsOfMaps(store)
+        self._conditions = ConditionsOfMaps(store)
         self._has_condition = self._conditions.groups(group, self.atom_map, self._num_groups)
 
     def topologies(self, spectrum: Spectrum) -> TopologyList:
@@ -382,38 +380,6 @@ def _collect(parts: Sequence[_Rows], yields: dict[int, FloatArray], contribution
         region_yields=yields,
         condition_violation=rows.violation,
     )
-
-
-class _ConditionsOfMaps:
-    """Published conditions of the maps that have any; parsed once, matched once per signature."""
-
-    def __init__(self, store: ResultsStore) -> None:
-        self._conditions: dict[int, tuple[Condition, ...]] = {
-            map_id: tuple(parse_condition(text) for text in texts) for map_id, texts in enumerate(store.map_conditions) if texts
-        }
-        self._matchers: dict[Template, TemplateMatcher] = {}
-        self._known: dict[tuple[str, Template], bool] = {}
-
-    def groups(self, group: IntArray, atom_map: IntArray, num_groups: int) -> NDArray[np.bool_]:
-        """Whether any map of a group has a condition, shape (num_groups,)."""
-        out = np.zeros(num_groups, dtype=np.bool_)
-        out[group[np.isin(atom_map, list(self._conditions))]] = True
-        return out
-
-    def violation(self, maps: Sequence[int], weights: Sequence[tuple[Topology, float]]) -> float:
-        """Largest violation over the maps, given (topology, weight [fb]) of the signal."""
-
-        def weight_of(template: Template) -> float:
-            return sum(weight for topology, weight in weights if self._fits(topology, template))
-
-        return max(violation(self._conditions.get(map_id, ()), weight_of) for map_id in maps)
-
-    def _fits(self, topology: Topology, template: Template) -> bool:
-        key = (topology.signature, template)
-        if key not in self._known:
-            matcher = self._matchers.setdefault(template, TemplateMatcher(template))
-            self._known[key] = any(True for _ in matcher.match(topology.branches))
-        return self._known[key]
 
 
 def _origin_words(topologies: TopologyList) -> NDArray[np.uint64]:
