@@ -11,7 +11,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help demo test check format clean install
+.PHONY: help demo test check validate format clean install
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
@@ -35,6 +35,11 @@ check: $(STAMP)  ## lint, types, import directions, spelling
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/codespell
+
+# reference predictions and the text database, where they are; see docs/validation.md
+REFERENCE_DATA ?= $(or $(PROTOMODELS_REFERENCE_DATA),../shared/data)
+validate: $(STAMP)  ## compare with the reference predictions (imported database)
+	$(BIN)/python -m benchmarks.agreement $(REFERENCE_DATA)/reference_protomodels.json $(REFERENCE_DATA)/reference_predictions.json
 
 format: $(STAMP)  ## put the code in its canonical layout
 	$(BIN)/ruff format .
