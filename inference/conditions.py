@@ -21,6 +21,9 @@ from inference.matching import TemplateMatcher
 from inference.topologies import Topology
 from inference.types import IntArray
 
+MAX_REMEMBERED = 50_000
+"""Matches of signatures with the diagrams of conditions remembered at most."""
+
 _CALL = re.compile(r"^\s*[cC](?P<kind>sim|gtr|Sim|Gtr)\s*\((?P<arguments>.*)\)\s*$", re.DOTALL)
 
 Sum = tuple[tuple[Template, float], ...]
@@ -127,6 +130,8 @@ class ConditionsOfMaps:
     def _fits(self, topology: Topology, template: Template) -> bool:
         key = (topology.signature, template)
         if key not in self._known:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
             matcher = self._matchers.setdefault(template, TemplateMatcher(template))
             self._known[key] = any(True for _ in matcher.match(topology.branches))
         return self._known[key]

@@ -17,13 +17,15 @@ from numpy.typing import NDArray
 from database.results.store import ResultsStore
 from inference.interpolation import MAX_FULL, GridArrays, build_grid_arrays, evaluate_columns, rescale_width
 from inference.lifetime import LifetimeFactors, NodeWidth, is_prompt, node_widths
-from inference.matching import Assignment, DataMap, Matching
+from inference.matching import Assignment, DataMap, Matching, SlotMatch
 from inference.slots import Slots, build_slots
 from inference.topologies import State, Topology
 from inference.types import FloatArray, IntArray
 
 CAPACITY = 1 << 19
 """Values remembered at most; 17 MB."""
+MAX_TOPOLOGIES = 10_000
+"""Topologies remembered at most, those without any value included; about 10 MB."""
 
 Coordinates = tuple[float, ...]
 
@@ -90,9 +92,10 @@ class LookUp:
     Args:
         store: compiled results.
         capacity: values remembered at most.
+        max_topologies: topologies remembered at most.
     """
 
-    def __init__(self, store: ResultsStore, capacity: int = CAPACITY) -> None:
+    def __init__(self, store: ResultsStore, capacity: int = CAPACITY, max_topologies: int = MAX_TOPOLOGIES) -> None:
         self.store = store
         self.arrays = build_grid_arrays(store)
         self.slots: Slots = build_slots(store)
@@ -101,11 +104,14 @@ class LookUp:
         self._atom_grid_exp = np.asarray(store.map_grid_exp)[self._atom_map].astype(np.int32)
         self._atom_column_exp = np.asarray(store.map_column_exp)[self._atom_map].astype(np.int32)
         self._lifetimes = LifetimeFactors(store)
-        self._capacity = max(capacity, 4 * len(self._atom_map))
+        self._max_topologies = max_topologies
         self.values = Values(
-            np.empty(self._capacity, dtype=np.int32), np.empty(self._capacity), np.empty(self._capacity), np.empty(self._capacity),
-            np.empty(self._capacity, dtype=np.int32),
-        )  # fmt: skip
+            np.empty(capacity, dtype=np.int32),
+            np.empty(capacity),
+            np.empty(capacity),
+            np.empty(capacity),
+            np.empty(capacity, dtype=np.int32),
+        )
         self.places: list[Coordinates] = []
         self._known: dict[tuple[str, tuple[State, ...]], tuple[int, int]] = {}
         self._filled = 0
@@ -117,25 +123,32 @@ class LookUp:
         Valid until the next call.
         """
         found = np.empty((len(topologies), 2), dtype=np.int64)
-        for retry in (False, True):
-            if self._find_all(topologies, found):
-                return found
-            if retry:
-                break
+        if not self._find_all(topologies, found, is_alone=False):
             self.forget()
-        raise MemoryError(f"{len(topologies)} topologies have more than {self._capacity} values")
+            self._find_all(topologies, found, is_alone=True)
+        return found
 
-    def _find_all(self, topologies: tuple[Topology, ...], found: NDArray[np.int64]) -> bool:
+    def _find_all(self, topologies: tuple[Topology, ...], found: NDArray[np.int64], *, is_alone: bool) -> bool:
+        """Fill in the ranges; False if there is no room. A model that is alone gets the room it needs."""
         for i, topology in enumerate(topologies):
             key = topology.signature, topology.states
             entry = self._known.get(key)
             if entry is None:
-                entry = self._look_up(topology)
-                if entry is None:
+                if not is_alone and len(self._known) >= self._max_topologies:
                     return False
-                self._known[key] = entry
+                matches = self.matching.slots(topology)
+                needed = self._filled + sum(self.slots.num_entries(match.slot) for match in matches)
+                if needed > self.values.atom.size:
+                    if not is_alone:
+                        return False
+                    self._grow(needed)
+                entry = self._known[key] = self._look_up(topology, matches)
             found[i, 0], found[i, 1] = entry
         return True
+
+    def _grow(self, needed: int) -> None:
+        size = max(needed, 2 * self.values.atom.size)
+        self.values = Values(*(np.concatenate([column, np.empty(size - column.size, dtype=column.dtype)]) for column in self.values))
 
     def forget(self) -> None:
         """Forget all values; the next look-ups are made anew."""
@@ -144,12 +157,9 @@ class LookUp:
         self._filled = 0
         self.num_forgotten += 1
 
-    def _look_up(self, topology: Topology) -> tuple[int, int] | None:
-        """Fill in the values of a new topology; None if there is no room."""
-        matches = self.matching.slots(topology)
+    def _look_up(self, topology: Topology, matches: tuple[SlotMatch, ...]) -> tuple[int, int]:
+        """Fill in the values of a new topology."""
         slots = self.slots
-        if self._filled + sum(slots.num_entries(match.slot) for match in matches) > self._capacity:
-            return None
         start = position = self._filled
         states = topology.states
         nodes = () if is_prompt(states) else node_widths(topology)

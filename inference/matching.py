@@ -203,6 +203,10 @@ class TemplateMatcher:
         return None
 
 
+MAX_SIGNATURES = 50_000
+"""Signatures remembered at most; a walk meets some thousands."""
+
+
 class SlotMatch(NamedTuple):
     """A signature fits a slot (a template with a data map) in one or two orders of its branches."""
 
@@ -234,6 +238,8 @@ class Matching:
         known = self._known.get(signature)
         if known is None:
             known = self._match(topology)
+            if len(self._known) >= MAX_SIGNATURES:
+                self._known.clear()
             self._known[signature] = known
         return known
 

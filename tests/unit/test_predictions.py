@@ -12,6 +12,7 @@ import pytest
 from database.results.importer import import_text_database
 from inference.clustering import LimitHit, cluster_hits
 from inference.interpolation import MAX_FULL, build_grid_arrays, evaluate_columns, rescale_width, round_to_six_digits
+from inference.lookup import LookUp
 from inference.predictions import Predictor
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
@@ -189,3 +190,22 @@ def test_degenerate_maps_do_not_break_the_look_up(build: Build) -> None:
         evaluate_columns(grid, np.full(MAX_FULL, 300.0), np.zeros(1, dtype=np.int32), arrays, out)
     found = predictor.predict(stops(250.0, 100.0))
     assert found.ul_obs_fb.tolist() == [pytest.approx(1.5)]
+
+
+def test_what_is_remembered_is_bounded_and_never_changes_an_answer(build: Build) -> None:
+    predictor = build(write_one_of_each)
+    tight = LookUp(predictor.store, capacity=3, max_topologies=2)
+    masses = [(400.0 + 10.0 * k, 60.0 + k) for k in range(12)]
+    expected = [predictor.predict(stops(mass, lbp)).xsec_fb.tolist() for mass, lbp in masses]
+    predictor.look_up = tight
+    for _ in range(2):
+        assert [predictor.predict(stops(mass, lbp)).xsec_fb.tolist() for mass, lbp in masses] == expected
+    assert tight.num_forgotten > 5
+    assert tight.values.atom.size >= 2
+
+    mixed = Spectrum(
+        {1000006: 400.0, 1000022: 50.0, 1000005: 420.0, 1000001: 500.0},
+        {1000006: (((6, 1000022), 1.0),), 1000005: (((5, 1000022), 1.0),), 1000001: (((1, 1000022), 1.0),)},
+        {13: {(-1000006, 1000006): 10.0, (-1000005, 1000005): 10.0, (-1000001, 1000001): 10.0}},
+    )
+    assert predictor.predict(mixed).xsec_fb.size == 2  # three topologies at once are more than are remembered
