@@ -22,9 +22,9 @@ settings.load_profile("hunt" if os.environ.get("PROTOMODELS_TEST_SEED") else "fi
 
 PROJECT_ROOT = Path(__file__).resolve().parents[1]
 _COMPILING_MODULES = (
-    "compiler.py", "constraints.py", "grid_text.py", "importer.py", "literals.py", "maps.py", "model_files.py", "particle_labels.py",
-    "records.py", "region_sets.py", "set_models.py", "smodels_text.py", "statistical_models.py", "store.py", "templates.py",
-    "text_files.py", "worker.py",
+    "compiler.py", "constraints.py", "covariances.py", "grid_text.py", "importer.py", "literals.py", "maps.py", "model_files.py",
+    "particle_labels.py", "records.py", "region_sets.py", "set_models.py", "smodels_text.py", "statistical_models.py", "store.py",
+    "templates.py", "text_files.py", "worker.py",
 )  # fmt: skip
 
 

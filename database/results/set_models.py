@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from database.results.literals import LiteralError, Value, as_number, parse_literal
+from database.results.covariances import read_covariance
+from database.results.literals import LiteralError, parse_literal
 from database.results.maps import FloatArray
 from database.results.model_files import is_inside, is_workspace, stored_path
 from database.results.records import ModelFileRecord, RegionSetRecord, StatModel, StatPayload, WorkspaceRecord
@@ -120,23 +119,12 @@ def _read_covariance(file: TextFile, region_set: TextRegionSet) -> FloatArray:
     content = "".join(line.partition("#")[0] + "\n" for line in file.text.splitlines())
     try:
         rows = parse_literal(content)
-        if not isinstance(rows, list | tuple):
-            raise LiteralError("it is not a list of rows")
-        covariance = np.array([_row(row) for row in rows], dtype=np.float64)
-    except (LiteralError, ValueError) as error:
+    except LiteralError as error:
         raise file.error(1, f"cannot read the covariance: {error}") from None
-    if covariance.shape != (size, size):
-        shape = "×".join(map(str, covariance.shape))
-        raise file.error(1, f"the covariance is {shape}, but the set {region_set.name!r} has {size} regions")
-    if not np.all(np.isfinite(covariance)):
-        raise file.error(1, "the covariance is not finite")
-    return covariance
-
-
-def _row(row: Value) -> list[float]:
-    if not isinstance(row, list | tuple):
-        raise LiteralError("it is not a list of rows")
-    return [as_number(entry) for entry in row]
+    try:
+        return read_covariance(rows, size, "the covariance", f"the set {region_set.name!r} has {size} regions")
+    except LiteralError as error:
+        raise file.error(1, str(error)) from None
 
 
 def _covariance_kind(text: TextResult, size: int) -> StatModel:

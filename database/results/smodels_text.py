@@ -310,6 +310,8 @@ def _read_dataset(folder: Path, root: Path, notes: list[str]) -> TextDataset:
         for tag in ("observedN", "expectedBG", "bgError"):
             if tag not in numbers:
                 raise file.error(lines.get(tag, 1), f"the tag {tag!r} is {'repeated' if tag in lines else 'missing'}")
+            if numbers[tag] < 0.0:
+                raise file.error(lines[tag], f"{tag!r} is negative")
     maps: list[TextMap] = []
     for path in sorted(folder.glob("*.txt")):
         if path.name == "dataInfo.txt" or path.name.startswith("."):

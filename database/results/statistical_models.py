@@ -8,9 +8,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-import numpy as np
-
-from database.results.literals import LiteralError, Value, as_number
+from database.results.covariances import read_covariance
+from database.results.literals import LiteralError, Value
 from database.results.maps import FloatArray
 from database.results.model_files import is_inside, is_workspace, stored_path
 from database.results.records import RegionRecord, StatModel, StatPayload, WorkspaceRecord
@@ -82,21 +81,11 @@ def read_stat_model(text: TextResult, root: Path, notes: Notes) -> tuple[StatMod
 
 
 def _covariance(file: TextFile, text: TextResult) -> FloatArray:
-    line = text.info_lines["covariance"]
-    rows = text.info["covariance"]
     size = len(text.datasets)
     try:
-        if not isinstance(rows, list):
-            raise LiteralError("it is not a list of rows")
-        covariance = np.array([[as_number(entry) for entry in row] for row in rows if isinstance(row, list)], dtype=np.float64)
-    except (LiteralError, ValueError) as error:
-        raise file.error(line, f"cannot read 'covariance': {error}") from None
-    if covariance.shape != (size, size):
-        shape = "×".join(map(str, covariance.shape))
-        raise file.error(line, f"'covariance' is {shape}, but there are {size} data sets")
-    if not np.all(np.isfinite(covariance)):
-        raise file.error(line, "'covariance' is not finite")
-    return covariance
+        return read_covariance(text.info["covariance"], size, "'covariance'", f"there are {size} data sets")
+    except LiteralError as error:
+        raise file.error(text.info_lines["covariance"], str(error)) from None
 
 
 def _workspaces(file: TextFile, text: TextResult, root: Path, tag: str, missing: list[str]) -> tuple[WorkspaceRecord, ...]:

@@ -214,7 +214,9 @@ def test_third_moments(database: TextDatabase, moment: str, model: str) -> None:
     [
         ("[[4.]]", "'covariance' is 1×1, but there are 2 data sets"),
         ("[[4., 1.], [1.", "cannot read 'covariance': it is not a list of rows"),
-        ("[[4., 1.], [1.]]", "cannot read 'covariance'"),
+        ("[[4., 1.], [1.]]", "cannot read 'covariance': its rows have different lengths"),
+        ("[[4., 1.], [1., -9.]]", "'covariance' has a variance that is not positive: -9 in row 2"),
+        ("[[4., 1.], [2., 9.]]", "'covariance' is not symmetric"),
         ("[[4., 'a'], [1., 2.]]", "cannot read 'covariance': not a number"),
     ],
 )

@@ -271,6 +271,7 @@ def test_file_that_is_no_map_is_noted(tmp_path: Path) -> None:
         ("globalInfo.txt", "13*TeV", "thirteen", r"globalInfo.txt, line 2: cannot read 'sqrts': not a number."),
         ("SR1/dataInfo.txt", "efficiencyMap", "magic", r"SR1/dataInfo.txt, line 2: 'dataType' must be upperLimit or efficiencyMap."),
         ("SR1/dataInfo.txt", "observedN: 5\n", "", r"SR1/dataInfo.txt, line 1: the tag 'observedN' is missing."),
+        ("SR1/dataInfo.txt", "observedN: 5", "observedN: -5", r"SR1/dataInfo.txt, line 3: 'observedN' is negative."),
         ("SR1/dataInfo.txt", "0.05*fb", "0.05", r"SR1/dataInfo.txt, line 6: cannot read 'upperLimit': a unit is missing."),
         ("SR1/T2tt.txt", "constraint: [[['t']],[['t']]]\n", "", r"SR1/T2tt.txt, line 1: the tag 'constraint' is missing."),
         ("SR1/T2tt.txt", "efficiencyMap", "limits", r"SR1/T2tt.txt, line 1: the tag 'efficiencyMap' is missing."),
