@@ -193,6 +193,7 @@ def _status_text(status: str, silence_s: float | None) -> str:
 
 
 def _show_all(repository: CampaignRepository, *, as_json: bool) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from services.cli.console import build_console
@@ -210,7 +211,7 @@ def _show_all(repository: CampaignRepository, *, as_json: bool) -> None:
         numbers = (str(row["seed"]), str(row["num_walkers"]), steps, best_k)
         table.add_row(
             str(row["campaign_id"]),
-            row["name"],
+            escape(row["name"]),
             _status_text(row["status"], row["silence_s"]),
             *numbers,
             row["results_label"],
@@ -220,6 +221,7 @@ def _show_all(repository: CampaignRepository, *, as_json: bool) -> None:
 
 
 def _show_one(repository: CampaignRepository, record: CampaignRecord, *, as_json: bool) -> None:
+    from rich.markup import escape
     from rich.table import Table
 
     from services.cli.console import build_console
@@ -260,7 +262,8 @@ def _show_one(repository: CampaignRepository, record: CampaignRecord, *, as_json
         return
     console = build_console()
     state = _status_text(record.status.value, row["silence_s"])
-    console.print(f"[bold]campaign {record.campaign_id} {record.name}[/bold]: {state}, seed {record.seed}, {record.results_label}")
+    title = f"[bold]campaign {record.campaign_id} {escape(record.name)}[/bold]"
+    console.print(f"{title}: {state}, seed {record.seed}, {escape(record.results_label)}")
     if record.error:
         console.print(record.error, style="red", markup=False)
     table = Table()

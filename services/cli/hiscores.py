@@ -158,6 +158,7 @@ def hiscore_rows(entries: Sequence[HiscoreRecord]) -> list[dict[str, Any]]:
 
 def print_hiscores(console: Console, entries: Sequence[HiscoreRecord], title: str) -> None:
     """Prints the table of hiscores, or that there are none."""
+    from rich.markup import escape
     from rich.table import Table
 
     from builder.particles import symbol
@@ -166,7 +167,7 @@ def print_hiscores(console: Console, entries: Sequence[HiscoreRecord], title: st
     if not entries:
         console.print("no hiscores yet")
         return
-    table = Table(title=title)
+    table = Table(title=escape(title))
     for name in ("number", "K", "T_L", "μ̂", "campaign", "walker", "step", "particles [GeV]", "best combination"):
         table.add_column(name, justify="left" if name in ("particles [GeV]", "best combination") else "right", overflow="fold")
     for entry in entries:

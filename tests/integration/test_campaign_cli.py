@@ -228,6 +228,16 @@ def test_extending_a_campaign_continues_it(command: Command, tmp_path: Path) -> 
     assert [(e["k"], e["model_hash"]) for e in resumed["hiscores"]] == [(e["k"], e["model_hash"]) for e in rows[0]["hiscores"]]
 
 
+def test_names_are_shown_as_they_are(command: Command, tmp_path: Path) -> None:
+    name = "a[/b] [red]c"
+    (tmp_path / "named.yaml").write_text(CONFIG.replace("name: small", f'name: "{name}"').replace("num_steps: 12", "num_steps: 2"))
+    database = ("--database", str(tmp_path / "named.db"))
+    for arguments in (("run", str(tmp_path / "named.yaml")), ("status",), ("status", "1"), ("hiscores", "list")):
+        code, output, errors = command(*arguments, *database)
+        assert code == 0, errors
+        assert name in output or arguments[0] == "hiscores"
+
+
 def test_selection_restricts_the_results(command: Command, tmp_path: Path) -> None:
     text = CONFIG.replace("{store: embedded}", "{store: embedded, select_analyses: [CMS-SUS-16-050]}")
     (tmp_path / "one.yaml").write_text(text)
