@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from database.errors import ConfigError
 from inference.settings import Conventions
 from inference.types import Outcome
 from services.cli.options import ConventionsOption, JsonOption, ModelArgument, ResultsOption
 
 if TYPE_CHECKING:
+    from builder.evaluate import Evaluator
     from builder.evaluation import Evaluation
     from builder.protomodel import ProtoModel
     from database.results.store import ResultsStore
@@ -26,6 +28,12 @@ OUTCOME_WORDS = {
     Outcome.NON_FINITE: "a number is not finite",
 }
 """Outcomes in words."""
+
+
+ConfigOption = Annotated[
+    str | None,
+    typer.Option("--config", help="Score as campaigns of this configuration do: its results, selection and evaluation."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -117,16 +125,14 @@ def score(
     model: ModelArgument,
     results: ResultsOption = None,
     conventions: ConventionsOption = Conventions.DEFAULT,
+    config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Score MODEL: K, T_L, μ̂, the prior, the critics' verdict and the best combination."""
-    from builder.evaluate import EvaluationSettings, Evaluator
     from builder.model_io import read_models
-    from inference.settings import PredictionSettings
 
     models = read_models(model)
-    settings = EvaluationSettings(predictions=PredictionSettings(conventions=conventions))
-    evaluator = Evaluator(_open(results), settings)
+    evaluator = _build_evaluator(results, conventions, config)
     evaluations = [evaluator.evaluate(protomodel, with_limits=True) for protomodel in models]
     if as_json:
         rows = [evaluation_row(evaluation) for evaluation in evaluations]
@@ -134,6 +140,25 @@ def score(
         return
     for protomodel, evaluation in zip(models, evaluations, strict=True):
         _print_score(protomodel, evaluation)
+
+
+def _build_evaluator(results: str | None, conventions: Conventions, config: str | None) -> Evaluator:
+    from builder.evaluate import EvaluationSettings, Evaluator
+    from inference.score import ScoreSettings
+    from inference.settings import PredictionSettings
+
+    if config is None:
+        predictions, scoring = PredictionSettings(conventions=conventions), ScoreSettings(conventions=conventions)
+        return Evaluator(_open(results), EvaluationSettings(predictions=predictions, score=scoring))
+    from configs.schema import load_config
+    from services.campaign.plan import open_results
+    from services.campaign.selection import select_results
+
+    if conventions is not Conventions.DEFAULT:
+        raise ConfigError("--conventions and --config exclude each other: the configuration has conventions of its own")
+    settings = load_config(config)
+    store = open_results(settings.results) if results is None else _open(results)
+    return Evaluator(select_results(store, settings.results), settings.evaluation)
 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:

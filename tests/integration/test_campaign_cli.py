@@ -243,8 +243,16 @@ def test_selection_restricts_the_results(command: Command, tmp_path: Path) -> No
     (tmp_path / "one.yaml").write_text(text)
     code, output, _ = command("run", str(tmp_path / "one.yaml"), "--database", str(tmp_path / "one.db"), "--json")
     assert code == 0
-    seen = {member["analysis"] for entry in json.loads(output)["hiscores"] for member in entry["combination"]}
-    assert seen == {"CMS-SUS-16-050"}
+    hiscores = json.loads(output)["hiscores"]
+    assert {member["analysis"] for entry in hiscores for member in entry["combination"]} == {"CMS-SUS-16-050"}
+    (tmp_path / "best.json").write_text(json.dumps(hiscores[0]["protomodel"]))
+    code, output, _ = command("score", str(tmp_path / "best.json"), "--config", str(tmp_path / "one.yaml"), "--json")
+    assert code == 0
+    assert json.loads(output)["k"] == hiscores[0]["k"]
+    code, output, _ = command("score", str(tmp_path / "best.json"), "--results", "embedded", "--json")
+    assert json.loads(output)["k"] != hiscores[0]["k"]
+    code, _, errors = command("score", str(tmp_path / "best.json"), "--config", "demo", "--conventions", "smodels")
+    assert (code, "exclude each other" in errors) == (2, True)
 
 
 def test_live_display_of_a_moment(tmp_path: Path) -> None:
