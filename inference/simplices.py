@@ -34,7 +34,7 @@ class GridArrays(NamedTuple):
     value_offset: NDArray[np.int64]
     num_columns: IntArray
     points: FloatArray
-    simplices: IntArray
+    simplices: NDArray[np.uint16] | IntArray
     neighbors: IntArray
     values: FloatArray
     bucket_offset: NDArray[np.int64]
@@ -59,14 +59,17 @@ def build_grid_arrays(store: ResultsStore) -> GridArrays:
     return GridArrays(
         ints(store.grid_full), ints(store.grid_dim), floats(store.grid_delta), floats(store.grid_rotation),
         longs(store.grid_point_offset), longs(store.grid_simplex_offset), ints(store.grid_num_simplices),
-        longs(store.grid_value_offset), ints(store.grid_num_columns), floats(store.points), ints(store.simplices), ints(store.neighbors),
+        longs(store.grid_value_offset), ints(store.grid_num_columns), floats(store.points), store.simplices,
+        ints(store.neighbors),
         floats(store.values), longs(store.bucket_offset), ints(store.bucket_shape),
         floats(store.bucket_low), floats(store.bucket_inv_width), ints(store.bucket_start),
     )  # fmt: skip
 
 
 @njit(cache=True)
-def _barycentric(simplex: int, u: FloatArray, dim: int, base: int, points: FloatArray, simplices: IntArray, weights: FloatArray) -> bool:
+def _barycentric(
+    simplex: int, u: FloatArray, dim: int, base: int, points: FloatArray, simplices: NDArray[np.uint16] | IntArray, weights: FloatArray
+) -> bool:
     """Barycentric coordinates of u in a simplex; False if the simplex is degenerate."""
     last = base + simplices[simplex, dim]
     if dim == 1:

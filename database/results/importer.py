@@ -218,6 +218,8 @@ def _grid_arrays(grids: Sequence[Grid], columns: Sequence[list[FloatArray]]) -> 
     num_points = [len(grid.points) for grid in grids]
     num_simplices = [len(grid.simplices) for grid in grids]
     num_columns = [len(entries) for entries in columns]
+    # half the memory of the largest array where vertex numbers fit, as they do in every published grid
+    vertex_type = np.uint16 if max(num_points, default=0) <= np.iinfo(np.uint16).max else np.int32
     return {
         "grid_full": np.array([len(grid.delta) for grid in grids], np.int32),
         "grid_dim": np.array([grid.dim for grid in grids], np.int32),
@@ -230,7 +232,7 @@ def _grid_arrays(grids: Sequence[Grid], columns: Sequence[list[FloatArray]]) -> 
         "grid_value_offset": _offsets([n * c for n, c in zip(num_points, num_columns, strict=True)], np.int64),
         "grid_num_columns": np.array(num_columns, np.int32),
         "points": _stack((grid.points for grid in grids), (0, 3), np.float64),
-        "simplices": _stack((grid.simplices for grid in grids), (0, 4), np.int32),
+        "simplices": _stack((np.maximum(grid.simplices, 0) for grid in grids), (0, 4), vertex_type),
         "neighbors": _stack((grid.neighbors for grid in grids), (0, 4), np.int32),
         "values": _stack((np.column_stack(entries).ravel() for entries in columns), (0,), np.float64),
         "bucket_offset": _offsets([len(grid.bucket_start) for grid in grids]),

@@ -23,7 +23,7 @@ from database.errors import StoreError
 from database.results.constraints import Template, parse_graph
 from database.results.records import ResultRecord
 
-STORE_FORMAT: Final = 1
+STORE_FORMAT: Final = 2
 """Version of the layout; other versions are refused with a hint how to rebuild."""
 DEFAULT_TEXT_VERSION: Final = "3.0.0"
 META_FILE: Final = "meta.json"
@@ -69,7 +69,7 @@ class StoreArrays:
         grid_value_offset: first entry in `values`, shape (G,), int64.
         grid_num_columns: maps that share the grid, shape (G,).
         points: projected points, shape (P, 3), padded with 0.
-        simplices: local vertex numbers, shape (S, 4), padded with −1.
+        simplices: local vertex numbers, shape (S, 4), padded with 0; uint16 where they fit.
         neighbors: local simplex opposite each vertex, −1 at the hull, shape (S, 4).
         values: value of point p, column c at grid_value_offset + p·grid_num_columns + c; fb or efficiency.
         bucket_offset: first entry in `bucket_start`, shape (G,).
@@ -110,7 +110,7 @@ class StoreArrays:
     grid_value_offset: NDArray[np.int64]
     grid_num_columns: IntArray
     points: FloatArray
-    simplices: IntArray
+    simplices: NDArray[np.uint16] | IntArray
     neighbors: IntArray
     values: FloatArray
     bucket_offset: IntArray
