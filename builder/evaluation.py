@@ -11,7 +11,7 @@ from inference.types import Outcome
 
 @dataclass(frozen=True, slots=True)
 class PriorTerms:
-    """Counts that enter the prior (spec: expo1, ln π = -(n_p/a1 + n_BR/a2 + n_SSM/a3)).
+    """Counts that enter the prior, expo1: ln π = -(n_p/a1 + n_BR/a2 + n_SSM/a3), arXiv:2012.12246.
 
     Attributes:
         num_particles: all particles of the model, the lightest included.

@@ -193,7 +193,11 @@ def _mu_max_gradient(evaluator: Evaluator, evaluation: Evaluation, predictions: 
         return np.zeros(gradients.parameters.size)
     r_obs, _ = r_values(predictions)
     rows = np.flatnonzero(r_obs == evaluation.verdict.r_obs)
-    row = int(rows[0]) if rows.size == 1 else select_best_expected(predictions, evaluator.store)[0].prediction
+    if rows.size == 1:
+        row = int(rows[0])
+    else:
+        one_limit = evaluator.settings.critics.v1_one_limit_per_analysis
+        row = select_best_expected(predictions, evaluator.store, one_limit_per_analysis=one_limit)[0].prediction
     relative = gradients.xsec_fb[row] / float(predictions.xsec_fb[row]) - gradients.ul_obs_fb[row] / float(predictions.ul_obs_fb[row])
     change: FloatArray = -evaluation.mu_max * relative
     return change

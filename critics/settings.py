@@ -26,6 +26,9 @@ class CriticSettings(BaseModel):
     )
     v1_threshold: float = Field(1.3, gt=0, description="upper_limit_v1: largest allowed σ/σ_UL")
     v1_safety: float = Field(0.999, gt=0, le=1, description="upper_limit_v1: factor that keeps the scaled model below the threshold")
+    v1_one_limit_per_analysis: bool = Field(
+        False, description="upper_limit_v1: whether one limit stands for all topologies of an analysis, as published; else each for itself"
+    )
     v2_threshold: float = Field(1.38, gt=0, description="upper_limit_v2: σ/σ_UL above which a sensitive prediction excludes")
     v2_sensitivity: float = Field(0.7, ge=0, description="upper_limit_v2: smallest expected σ/σ_UL of a prediction that counts")
     v2_probability: float = Field(0.05, gt=0, lt=1, description="upper_limit_v2: probability that a result excludes by chance")

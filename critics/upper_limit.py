@@ -50,19 +50,25 @@ def r_values(predictions: Predictions) -> tuple[NDArray[np.float64], NDArray[np.
     return r_obs, r_exp
 
 
-def select_best_expected(predictions: Predictions, store: ResultsStore) -> tuple[JudgedPrediction, ...]:
-    """Per analysis and kind the prediction with the largest expected r, ordered by observed r, largest first.
+def select_best_expected(
+    predictions: Predictions, store: ResultsStore, *, one_limit_per_analysis: bool = False
+) -> tuple[JudgedPrediction, ...]:
+    """Predictions that judge a model, ordered by observed r, largest first.
 
-    Upper limits, single regions and combinations of an analysis are separate entries, as the three can exclude
-    independently. Where no prediction of an entry has an expected limit (many published limit maps), the one with
-    the largest observed r stands for it; a prediction with an expected limit goes before those without. An entry
-    without any observed limit keeps its undefined r, except combinations, which are judged only if they have a limit.
+    Of the signal regions of an analysis the one with the largest expected r stands for it, so that fluctuations of
+    many regions do not exclude. Limits on different topologies are different measurements and stand for themselves; as
+    published (`one_limit_per_analysis`) only the one with the largest expected r did, or, where none has an expected limit,
+    the one with the largest observed r. A prediction without an observed limit keeps its undefined r, except
+    combinations, which are judged only if they have a limit.
     """
     r_obs, r_exp = r_values(predictions)
     rows = np.flatnonzero((predictions.kind != PredictionKind.COMBINED) | np.isfinite(r_obs))
     has_expected = np.isfinite(r_exp[rows])
     sensitivity = np.where(has_expected, r_exp[rows], np.nan_to_num(r_obs[rows], nan=-1.0))
     entry = store.result_analysis[predictions.result[rows]] * len(PredictionKind) + predictions.kind[rows]
+    if not one_limit_per_analysis:
+        is_limit = predictions.kind[rows] == PredictionKind.UPPER_LIMIT
+        entry = np.where(is_limit, -1 - rows, entry)
     order = np.lexsort((rows, -sensitivity, ~has_expected, entry))
     is_first = np.r_[True, np.diff(entry[order]) != 0] if order.size else np.empty(0, dtype=np.bool_)
     best = (
@@ -98,10 +104,10 @@ def select_limits_then_regions(predictions: Predictions, store: ResultsStore) ->
 def judge_by_mu_max(predictions: Predictions, store: ResultsStore, settings: CriticSettings) -> Verdict:
     """Cap of the signal strength: μ_max = 0.999 · 1.3/r_max (threshold and safety factor are settings).
 
-    r_max is the largest observed r among the best-expected predictions of all analyses, those of the best combination
+    r_max is the largest observed r among the judging predictions (`select_best_expected`), those of the best combination
     included; without any, μ_max is inf.
     """
-    tested = select_best_expected(predictions, store)
+    tested = select_best_expected(predictions, store, one_limit_per_analysis=settings.v1_one_limit_per_analysis)
     defined = [entry for entry in tested if math.isfinite(entry.r_obs)]
     num_undefined = len(tested) - len(defined)
     if not defined or defined[0].r_obs <= 0.0:

@@ -159,7 +159,7 @@ class WalkSettings(_Frozen):
     teleport: TeleportSettings = Field(default_factory=TeleportSettings, description="jumps to hiscores")
     forbidden_particles: tuple[int, ...] = Field((), description="PDG ids that are never added")
     ssm_cap: float = Field(100.0, gt=0, description="largest signal strength multiplier [1]")
-    mu_tolerance: float = Field(0.01, gt=0, lt=1, description="a stored model has |mu_hat - 1| below this, or mu_hat = 0 [1]")
+    mu_tolerance: float = Field(0.001, gt=0, lt=1, description="a stored model has |mu_hat - 1| below this, or mu_hat = 0 [1]")
     max_rescalings: int = Field(5, ge=0, description="attempts to scale the multipliers to mu_hat = 1 before the step is rejected")
 
     @field_validator("forbidden_particles")

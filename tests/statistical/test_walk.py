@@ -88,7 +88,7 @@ def test_stored_evaluations_are_those_of_the_stored_models(walks: list[tuple[lis
         for info in infos:
             if info.hiscore_candidate is not None:
                 model, evaluation = info.hiscore_candidate
-                assert evaluation.mu_hat == pytest.approx(1.0, abs=0.0101)
+                assert evaluation.mu_hat == pytest.approx(1.0, abs=0.00101)
                 assert not evaluation.verdict.is_excluded
                 assert model.masses.get(XD, math.inf) >= 900.0
 

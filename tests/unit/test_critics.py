@@ -63,8 +63,16 @@ def test_best_expected_prediction_stands_for_its_analysis() -> None:
 
 def test_largest_observed_stands_where_no_expected_limit_is_published() -> None:
     predictions, store = make([("A", UL, 0.5, 0.0), ("A", UL, 0.8, 0.0), ("B", UL, 2.0, 0.0), ("B", UL, 0.1, 0.2)])
-    found = select_best_expected(predictions, store)
+    found = select_best_expected(predictions, store, one_limit_per_analysis=True)
     assert [(e.prediction, math.isnan(e.r_exp)) for e in found] == [(1, True), (3, False)]
+
+
+def test_limits_on_different_topologies_stand_for_themselves_unless_as_published() -> None:
+    predictions, store = make([("A", UL, 1.6, 0.9), ("A", UL, 0.8, 1.2), ("A", UL, 1.4, 0.0), ("A", EM, 2.0, 0.3), ("A", EM, 0.5, 0.9)])
+    assert [e.prediction for e in select_best_expected(predictions, store)] == [0, 2, 1, 4]
+    assert judge_by_mu_max(predictions, store, V1).r_obs == pytest.approx(1.6)
+    published = CriticSettings(v1_one_limit_per_analysis=True)
+    assert judge_by_mu_max(predictions, store, published).r_obs == pytest.approx(0.8)
 
 
 def test_undefined_is_counted_and_constrains_nothing() -> None:
