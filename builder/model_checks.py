@@ -13,8 +13,8 @@ from typing import Any
 from builder.decays import Daughters, canonical_daughters, find_channel
 from builder.particles import MAX_UNFROZEN_MASS, PARTICLES, SM_PIDS, charge_thirds, is_bsm, is_self_conjugate
 from database.errors import ModelFormatError
+from inference.branches import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV
 from inference.spectrum import LBP_PID, PidPair
-from inference.topologies import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV
 
 BR_SUM_TOLERANCE = 1.0e-6
 """Branching ratios of a particle may miss 1 by this much; readers normalise coarser ones before they come here."""

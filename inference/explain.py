@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from database.results.store import ResultsStore
 from inference.assembly import MIN_EFFICIENCY
+from inference.branches import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV
 from inference.explain_maps import Hit, Miss, NodeNames, build_map_look_up
 from inference.explanation import (
     Axis,
@@ -32,14 +33,7 @@ from inference.quantum_numbers import sm_label
 from inference.rows import describe_branches
 from inference.settings import Conventions
 from inference.spectrum import PidPair, Spectrum
-from inference.topologies import (
-    DEFAULT_PROMPT_WIDTH_GEV,
-    PROMPT_WIDTH_GEV,
-    SQRTS_TEV,
-    STABLE_WIDTH_GEV,
-    TopologyList,
-    build_topologies,
-)
+from inference.topologies import DEFAULT_PROMPT_WIDTH_GEV, SQRTS_TEV, TopologyList, build_topologies
 from inference.types import PredictionKind, Predictions
 
 ROUNDING = 1e-9

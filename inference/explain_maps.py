@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from database.results.store import ResultsStore
+from inference.branches import Branch, State
 from inference.explanation import Axis, Node
 from inference.fates import Fate
 from inference.interpolation import MAX_FULL, WIDTH_UNIT_GEV, build_grid_arrays, evaluate_columns, locate, rescale_width
@@ -22,7 +23,7 @@ from inference.lookup import nodes_with_width
 from inference.matching import Assignment, DataMap, Matching
 from inference.quantum_numbers import bsm_quantum_numbers
 from inference.spectrum import Spectrum
-from inference.topologies import Branch, State, Topology, TopologyList
+from inference.topologies import Topology, TopologyList
 from inference.types import FloatArray, IntArray
 
 

@@ -14,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from database.results.store import ResultsStore
-from inference.topologies import Branch, State, Topology
+from inference.branches import Branch, State
+from inference.topologies import Topology
 from inference.types import FloatArray, IntArray
 
 HBAR_C_GEV_M = 197.327e-18

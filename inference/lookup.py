@@ -15,11 +15,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from database.results.store import ResultsStore
+from inference.branches import State
 from inference.interpolation import MAX_FULL, GridArrays, build_grid_arrays, evaluate_columns, rescale_width
 from inference.lifetime import LifetimeFactors, NodeWidth, is_prompt, node_widths
 from inference.matching import Assignment, DataMap, Matching, SlotMatch
 from inference.slots import Slots, build_slots
-from inference.topologies import State, Topology
+from inference.topologies import Topology
 from inference.types import FloatArray, IntArray
 
 CAPACITY = 1 << 19

@@ -14,8 +14,9 @@ from typing import NamedTuple
 
 from database.results.constraints import Template, parse_graph
 from database.results.particle_labels import PARTICLE_LABELS
+from inference.branches import Branch, State
 from inference.quantum_numbers import SM_LABELS, sm_label
-from inference.topologies import Branch, State, Topology
+from inference.topologies import Topology
 
 DataMap = tuple[tuple[int, str], ...]
 """(template node number, "mass" | "totalwidth") of each coordinate of a map."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from inference.branches import Branch, State
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.protocol import Likelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.limits import find_upper_limit
 from inference.predictions import Predictor
 from inference.score import COVARIANCE_MODELS, build_covariance_model
-from inference.topologies import Branch, State, TopologyList
+from inference.topologies import TopologyList
 from inference.types import DataKind, PredictionKind, Predictions
 
 KIND_NAMES = {PredictionKind.UPPER_LIMIT: "upperLimit", PredictionKind.EFFICIENCY_MAP: "efficiencyMap", PredictionKind.COMBINED: "combined"}

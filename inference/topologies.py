@@ -12,59 +12,21 @@ compressed, and the compressed copies are kept beside their originals.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from inference.quantum_numbers import INVISIBLE_SM, VISIBLE_NEUTRALS, QuantumNumbers, bsm_quantum_numbers, sm_label
+from inference.branches import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV, Branch, PairKey, State, build_branch, pair_key, sorted_pair
+from inference.compression import Compression, compressed_copies
+from inference.quantum_numbers import VISIBLE_NEUTRALS, bsm_quantum_numbers, sm_label
 from inference.settings import PredictionSettings
 from inference.spectrum import Decay, Spectrum
 
 SQRTS_TEV = (8, 13)
 """Centre-of-mass energies [TeV], in the order of every weight array."""
 
-STABLE_WIDTH_GEV = 1e-25
-PROMPT_WIDTH_GEV = 1e-11
 DEFAULT_PROMPT_WIDTH_GEV = 1.0
 """Width of decaying particles for which the model states none: prompt."""
 SMALLEST_XSEC_FB = 1e-300
 """Smaller products underflow; such topologies do not exist, whatever the cut."""
-
-
-class State(NamedTuple):
-    """A BSM state as topologies see it: two states with equal fields are the same particle."""
-
-    charge3: int
-    colour: int
-    spin2: int
-    mass: float
-    width: float
-
-
-@dataclass(frozen=True, slots=True)
-class Branch:
-    """A decayed BSM particle.
-
-    Attributes:
-        state: the particle itself.
-        sm: labels of its Standard Model daughters, sorted.
-        daughters: decayed BSM daughters, sorted.
-        signature: canonical string of shape, labels and quantum numbers.
-        states: states of all BSM nodes in preorder (this one first).
-        pids: bit mask over the spectrum's particles that occur, this one included.
-        is_met_like: whether the state itself is invisible if nothing decays below it.
-    """
-
-    state: State
-    sm: tuple[str, ...]
-    daughters: tuple[Branch, ...]
-    signature: str
-    states: tuple[State, ...]
-    pids: int
-    is_met_like: bool
-
-    @property
-    def is_leaf(self) -> bool:
-        return not self.sm and not self.daughters
 
 
 class Topology(NamedTuple):
@@ -99,36 +61,16 @@ class TopologyList(NamedTuple):
         return frozenset(pid for i, pid in enumerate(self.pids) if mask >> i & 1)
 
 
-def build_branch(state: State, sm: tuple[str, ...], daughters: tuple[Branch, ...], own_bit: int, is_met_like: bool) -> Branch:
-    """Put a branch together in canonical order, so that equal branches have equal signatures and states."""
-    if len(daughters) > 1:
-        daughters = tuple(sorted(daughters, key=_branch_key))
-    signature = f"[{state.charge3}.{state.colour}.{state.spin2}:{','.join(sm)}{''.join(d.signature for d in daughters)}]"
-    states: tuple[State, ...] = (state,)
-    pids = own_bit
-    for daughter in daughters:
-        states += daughter.states
-        pids |= daughter.pids
-    return Branch(state, sm, daughters, signature, states, pids, is_met_like)
-
-
-def _branch_key(branch: Branch) -> tuple[str, tuple[State, ...]]:
-    return branch.signature, branch.states
-
-
-_Key = tuple[str, tuple[State, ...], str, tuple[State, ...]]
-
-
 class Recorder(Protocol):
     """Is told how the weights of the topologies come about; their derivatives need to know (`inference.gradients.weights`)."""
 
     def add_branch(self, branch: Branch, pid: int, daughters: tuple[int, ...], parts: tuple[Branch, ...]) -> None:
         """A branch in which a positive pid decays through a channel of the spectrum, its BSM daughters as in `parts`."""
 
-    def add_pair(self, key: _Key, pair: tuple[int, int], first: Branch, second: Branch, weight: tuple[float, float]) -> None:
+    def add_pair(self, key: PairKey, pair: tuple[int, int], first: Branch, second: Branch, weight: tuple[float, float]) -> None:
         """A decayed primary pair adds its weight [fb] to the uncompressed topology with this key."""
 
-    def number_origins(self, keys: Sequence[_Key]) -> None:
+    def number_origins(self, keys: Sequence[PairKey]) -> None:
         """The uncompressed topologies in the order of the bits of `Topology.origins`."""
 
 
@@ -224,82 +166,17 @@ def _channel_order(channel: Decay) -> tuple[list[int], float]:
     return sorted(channel[0]), channel[1]
 
 
-class _Compression:
-    """Compresses branches; each result is remembered for the model."""
-
-    def __init__(self, settings: PredictionSettings) -> None:
-        self._gap = settings.min_mass_gap_gev
-        self._mass: dict[tuple[str, tuple[State, ...], int], Branch] = {}
-        self._invisible: dict[tuple[str, tuple[State, ...], int], Branch] = {}
-
-    def mass(self, branch: Branch) -> Branch:
-        """Remove every mother that decays promptly to a single BSM particle closer than the minimal mass gap."""
-        if branch.is_leaf:
-            return branch
-        key = (branch.signature, branch.states, branch.pids)
-        done = self._mass.get(key)
-        if done is None:
-            done = self._compress_mass(branch)
-            self._mass[key] = done
-        return done
-
-    def _compress_mass(self, branch: Branch) -> Branch:
-        state = branch.state
-        if len(branch.daughters) == 1 and state.mass - branch.daughters[0].state.mass < self._gap and state.width > PROMPT_WIDTH_GEV:
-            return self.mass(branch.daughters[0])
-        daughters = tuple(self.mass(daughter) for daughter in branch.daughters)
-        if all(new is old for new, old in zip(daughters, branch.daughters, strict=True)):
-            return branch
-        return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
-
-    def invisible(self, branch: Branch) -> Branch:
-        """Replace every state that decays to invisible leaves only by one invisible state of its mass."""
-        if branch.is_leaf:
-            return branch
-        key = (branch.signature, branch.states, branch.pids)
-        done = self._invisible.get(key)
-        if done is None:
-            done = self._compress_invisible(branch)
-            self._invisible[key] = done
-        return done
-
-    def _compress_invisible(self, branch: Branch) -> Branch:
-        daughters = tuple(self.invisible(daughter) for daughter in branch.daughters)
-        state = branch.state
-        if (
-            all(label in INVISIBLE_SM for label in branch.sm)
-            and all(daughter.is_leaf and daughter.is_met_like for daughter in daughters)
-            and (branch.is_met_like or state.width > PROMPT_WIDTH_GEV)
-        ):
-            width = max((daughter.state.width for daughter in daughters), default=0.0)
-            inv = State(*QuantumNumbers(0, 1, -1), state.mass, width)
-            return build_branch(inv, (), (), branch.pids, True)
-        if all(new is old for new, old in zip(daughters, branch.daughters, strict=True)):
-            return branch
-        return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
-
-
-def _pair_key(pair: tuple[Branch, Branch]) -> _Key:
-    return pair[0].signature, pair[0].states, pair[1].signature, pair[1].states
-
-
-def _sorted_pair(first: Branch, second: Branch) -> tuple[Branch, Branch]:
-    if (second.signature, second.states) < (first.signature, first.states):
-        return second, first
-    return first, second
-
-
 class _Merged:
     """Topologies by content; equal ones add their weights."""
 
     def __init__(self) -> None:
-        self.pairs: dict[_Key, tuple[Branch, Branch]] = {}
-        self.weights: dict[_Key, list[float]] = {}
-        self.origins: dict[_Key, int] = {}
-        self.pids: dict[_Key, int] = {}
+        self.pairs: dict[PairKey, tuple[Branch, Branch]] = {}
+        self.weights: dict[PairKey, list[float]] = {}
+        self.origins: dict[PairKey, int] = {}
+        self.pids: dict[PairKey, int] = {}
 
-    def add(self, pair: tuple[Branch, Branch], weight: tuple[float, float], origins: int, pids: int) -> _Key:
-        key = _pair_key(pair)
+    def add(self, pair: tuple[Branch, Branch], weight: tuple[float, float], origins: int, pids: int) -> PairKey:
+        key = pair_key(pair)
         known = self.weights.get(key)
         if known is None:
             self.pairs[key] = pair
@@ -340,10 +217,10 @@ def build_topologies(spectrum: Spectrum, settings: PredictionSettings, recorder:
     for number, key in enumerate(keys):
         weights = merged.weights[key]
         everything.add(merged.pairs[key], (weights[0], weights[1]), 1 << number, merged.pids[key])
-    compression = _Compression(settings)
+    compression = Compression(settings)
     for number, key in enumerate(keys):
         weights = merged.weights[key]
-        for compressed in _compressed_copies(merged.pairs[key], compression, settings):
+        for compressed in compressed_copies(merged.pairs[key], compression, settings):
             everything.add(compressed, (weights[0], weights[1]), 1 << number, merged.pids[key])
     topologies = tuple(
         Topology(
@@ -383,25 +260,6 @@ def _decay_pair(
             br = first_br * second_br
             if largest * br >= max(cut, SMALLEST_XSEC_FB):
                 product = (weight[0] * br, weight[1] * br)
-                key = merged.add(_sorted_pair(first, second), product, 0, first.pids | second.pids)
+                key = merged.add(sorted_pair(first, second), product, 0, first.pids | second.pids)
                 if recorder is not None:
                     recorder.add_pair(key, pair, first, second, product)
-
-
-def _compressed_copies(pair: tuple[Branch, Branch], compression: _Compression, settings: PredictionSettings) -> list[tuple[Branch, Branch]]:
-    found = {_pair_key(pair): pair}
-    pending = [pair]
-    while pending:
-        current = pending.pop(0)
-        copies: list[tuple[Branch, Branch]] = []
-        if settings.compress_mass:
-            copies.append(_sorted_pair(compression.mass(current[0]), compression.mass(current[1])))
-        if settings.compress_invisible:
-            copies.append(_sorted_pair(compression.invisible(current[0]), compression.invisible(current[1])))
-        for copy in copies:
-            key = _pair_key(copy)
-            if key not in found:
-                found[key] = copy
-                pending.append(copy)
-    del found[_pair_key(pair)]
-    return list(found.values())

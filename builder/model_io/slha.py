@@ -25,9 +25,9 @@ from builder.particles import FROZEN_MASS, PARTICLES, POOL_PIDS
 from builder.protomodel import ProtoModel
 from builder.rates import implied_ssms
 from database.errors import ModelFormatError
+from inference.branches import STABLE_WIDTH_GEV
 from inference.cross_sections import SQRTS_TEV
 from inference.spectrum import PidPair
-from inference.topologies import STABLE_WIDTH_GEV
 
 PROMPT_WIDTH = 1.0
 """Width [GeV] written for every promptly decaying particle."""

@@ -17,12 +17,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from inference.branches import Branch, PairKey
 from inference.gradients.parameters import SpectrumSlopes
 from inference.spectrum import PidPair
-from inference.topologies import Branch, State, Topology, TopologyList
+from inference.topologies import Topology, TopologyList
 from inference.types import FloatArray, IntArray
-
-_Key = tuple[str, tuple[State, ...], str, tuple[State, ...]]
 
 
 class _Made(NamedTuple):
@@ -44,7 +43,7 @@ class WeightRecorder:
     def __init__(self, slopes: SpectrumSlopes) -> None:
         self.slopes = slopes
         self._made: dict[int, _Made] = {}
-        self._keys: list[_Key] = []
+        self._keys: list[PairKey] = []
         self._pairs: list[PidPair] = []
         self._branches: list[tuple[Branch, Branch]] = []
         self._weights: list[tuple[float, float]] = []
@@ -60,14 +59,14 @@ class WeightRecorder:
                 columns += made.columns
         self._made[id(branch)] = _Made(branch, pid, columns, parts)
 
-    def add_pair(self, key: _Key, pair: PidPair, first: Branch, second: Branch, weight: tuple[float, float]) -> None:
+    def add_pair(self, key: PairKey, pair: PidPair, first: Branch, second: Branch, weight: tuple[float, float]) -> None:
         """See `inference.topologies.Recorder`."""
         self._keys.append(key)
         self._pairs.append(pair)
         self._branches.append((first, second))
         self._weights.append(weight)
 
-    def number_origins(self, keys: Sequence[_Key]) -> None:
+    def number_origins(self, keys: Sequence[PairKey]) -> None:
         """See `inference.topologies.Recorder`."""
         number = {key: i for i, key in enumerate(keys)}
         self._origins = np.array([number[key] for key in self._keys], dtype=np.int32)

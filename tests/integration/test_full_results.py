@@ -31,7 +31,7 @@ def interpolate(store: ResultsStore, map_index: int, point: list[float], is_expe
     position = ((np.array(point) - store.grid_delta[grid, :full]) @ store.grid_rotation[grid, :full, :full])[:dim]
     start, first = int(store.grid_point_offset[grid]), int(store.grid_simplex_offset[grid])
     simplices = store.simplices[first : first + int(store.grid_num_simplices[grid]), : dim + 1]
-    vertices = store.points[start + simplices, :dim]
+    vertices = store.points[start + simplices.astype(np.int64), :dim]
     matrices = np.concatenate([np.swapaxes(vertices, 1, 2), np.ones((len(simplices), 1, dim + 1))], axis=1)
     regular = np.abs(np.linalg.det(matrices)) > 1e-9
     weights = np.linalg.solve(matrices[regular], np.append(position, 1.0)[None, :, None])[..., 0]

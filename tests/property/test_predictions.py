@@ -19,12 +19,13 @@ from builder.particles import POOL_PIDS
 from builder.protomodel import ProtoModel
 from database.results.embedded import open_embedded_store
 from database.results.importer import import_text_database
+from inference.compression import Compression
 from inference.explain import explain
 from inference.fates import Fate
 from inference.predictions import Predictor
 from inference.settings import PredictionSettings
 from inference.spectrum import LBP_PID, Spectrum
-from inference.topologies import _Compression, build_topologies
+from inference.topologies import build_topologies
 from inference.types import PredictionKind, Predictions
 from tests.random_models import OTHERS, random_models
 from tests.text_database import GRID_MASSES, TextDatabase, mass_rows
@@ -229,7 +230,7 @@ def test_compression_is_idempotent(predictor: Predictor, model: ProtoModel) -> N
     topologies = predictor.topologies(model.spectrum())
     known = {topology.signature + str(topology.states) for topology in topologies.topologies}
     for topology in topologies.topologies:
-        compression = _Compression(predictor.settings)
+        compression = Compression(predictor.settings)
         for compress in (compression.mass, compression.invisible):
             once = tuple(compress(branch) for branch in topology.branches)
             assert tuple(compress(branch) for branch in once) == once

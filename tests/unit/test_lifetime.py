@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from database.results.importer import import_text_database
+from inference.branches import PROMPT_WIDTH_GEV, State
 from inference.clustering import LimitHit, cluster_hits
 from inference.lifetime import (
     DEFAULT_INNER_M,
@@ -25,7 +26,7 @@ from inference.lifetime import (
 from inference.predictions import Predictor
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
-from inference.topologies import PROMPT_WIDTH_GEV, State, build_topologies
+from inference.topologies import build_topologies
 from inference.types import PredictionKind
 from tests.text_database import TextDatabase, write_map
 
