@@ -23,7 +23,7 @@ from database.results.compiler import CompiledResult, compile_result
 from database.results.maps import MAX_FULL, FloatArray, Grid
 from database.results.records import StatPayload
 from database.results.smodels_text import find_results, read_version
-from database.results.store import STORE_FORMAT, ResultsStore, cache_path, is_store, open_store, write_store
+from database.results.store import STORE_FORMAT, ResultsStore, cache_path, check_target, is_store, open_store, write_store
 from database.results.worker import compile_in_workers, linear_algebra_kernel
 
 T = TypeVar("T")
@@ -56,8 +56,7 @@ def import_text_database(
     """
     source = Path(path)
     destination = Path(target)
-    if destination.exists() and not is_store(destination) and not (destination.is_dir() and not any(destination.iterdir())):
-        raise StoreError(f"{destination} exists and is not a results store; choose another place or remove it.")
+    check_target(destination)
     with unpacked_database(source) as root:
         version = read_version(root)
         folders = find_results(root)

@@ -260,6 +260,25 @@ def _spread(distinct: Sequence[T], indices: Sequence[int]) -> tuple[T, ...]:
 # ----------------------------------------------------------------------------------------------------------- write
 
 
+def check_target(target: Path) -> None:
+    """Checks that a store can be written, before anything is computed for it.
+
+    Raises:
+        StoreError: the target is something else, or its folder cannot be written to.
+    """
+    shutil.rmtree(_make_building_place(target), ignore_errors=True)
+
+
+def _make_building_place(target: Path) -> Path:
+    if target.exists() and not is_store(target) and not (target.is_dir() and not any(target.iterdir())):
+        raise StoreError(f"{target} exists and is not a results store; choose another place or remove it.")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
+    except OSError as error:
+        raise StoreError(f"Cannot write a results store at {target}: {error.strerror}.") from None
+
+
 def write_store(
     target: Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any], files: Mapping[str, Path], is_kept: bool = False
 ) -> None:
@@ -275,13 +294,7 @@ def write_store(
     Raises:
         StoreError: the target is something else, or cannot be written.
     """
-    if target.exists() and not is_store(target) and not (target.is_dir() and not any(target.iterdir())):
-        raise StoreError(f"{target} exists and is not a results store; choose another place or remove it.")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".partial", dir=target.parent))
-    except OSError as error:
-        raise StoreError(f"Cannot write a results store at {target}: {error.strerror}.") from None
+    building = _make_building_place(target)
     try:
         sizes: dict[str, int] = {}
         for name in ARRAY_NAMES:

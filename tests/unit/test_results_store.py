@@ -445,3 +445,9 @@ def test_default_places(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
     monkeypatch.delenv("PROTOMODELS_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
     assert default_store_path() == tmp_path / "xdg" / "protomodels" / "results" / "3.0.0"
+
+
+def test_a_place_that_cannot_be_written_is_named_before_anything_is_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    with pytest.raises(StoreError, match="Cannot write a results store at"):
+        import_text_database(tmp_path / "absent", tmp_path / "file" / "store", num_workers=0)
