@@ -131,7 +131,7 @@ def predict_all(models: Path, results: str | None) -> tuple[dict[str, dict[str, 
     from inference.rows import prediction_rows
     from inference.score import COVARIANCE_MODELS
     from inference.settings import Conventions, PredictionSettings
-    from services.cli.stores import open_results
+    from services.stores import open_results
 
     store = open_results(results)
     predictor = Predictor(store, PredictionSettings(conventions=Conventions.SMODELS))

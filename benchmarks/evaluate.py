@@ -31,7 +31,7 @@ def main() -> None:
     from builder.model_io import read_models
     from critics.panel import judge
     from inference.score import score
-    from services.cli.stores import open_results
+    from services.stores import open_results
 
     imported = time.perf_counter()
     store = open_results(arguments.results)

@@ -35,7 +35,7 @@ def main() -> None:
     from builder.gradient import evaluate_with_gradient, fisher_information
     from builder.model_io import read_models
     from builder.protomodel import ProtoModel
-    from services.cli.stores import open_results
+    from services.stores import open_results
 
     evaluator = Evaluator(open_results(arguments.results), EvaluationSettings())
     forget = evaluator.predictor.look_up.forget

@@ -21,7 +21,7 @@ def _work(models: Path, results: str | None, connection: Connection) -> None:
     start = time.perf_counter()
     from builder.evaluate import EvaluationSettings, Evaluator
     from builder.model_io import read_models
-    from services.cli.stores import open_results
+    from services.stores import open_results
 
     evaluator = Evaluator(open_results(results), EvaluationSettings())
     protomodels = read_models(models)

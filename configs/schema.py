@@ -12,9 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from builder.evaluate import EvaluationSettings
 from builder.walk import WalkSettings
 from configs.loading import parse_settings, read_config_file, set_key
-
-EMBEDDED = "embedded"
-DEFAULT_STORE = "default"
+from database.results.store import EMBEDDED
 
 
 class CampaignSettings(BaseModel):

@@ -66,7 +66,7 @@ def _sort_segment(first: int, last: int, weight: FloatArray, atom: IntArray, top
 
 
 @njit(cache=True)
-def _assemble(
+def assemble(
     ranges: NDArray[np.int64],
     weights: FloatArray,
     origins: NDArray[np.uint64],
@@ -75,7 +75,19 @@ def _assemble(
     factor: FloatArray,
     atoms: AtomArrays,
     num_groups: int,
-) -> tuple[IntArray, IntArray, FloatArray, IntArray, IntArray, FloatArray]:
+) -> Hits:
+    """Weights of all populated regions and limit maps.
+
+    Args:
+        ranges: entries of each topology in the values, shape (num_topologies, 2).
+        weights: σ·BR per topology at 8 and 13 TeV [fb], shape (num_topologies, 2).
+        origins: bit set over original topologies, shape (num_topologies, num_words).
+        value_atom: map atom per value.
+        value: efficiency or limit per value.
+        factor: lifetime factor per value.
+        atoms: the map atoms.
+        num_groups: number of regions plus number of maps.
+    """
     total = 0
     for t in range(ranges.shape[0]):
         total += ranges[t, 1] - ranges[t, 0]
@@ -131,29 +143,4 @@ def _assemble(
                 kept += 1
         entry += 1
     start[populated] = kept
-    return groups, start, xsec, topology_out[:kept], source_out[:kept], weight_out[:kept]
-
-
-def assemble(
-    ranges: NDArray[np.int64],
-    weights: FloatArray,
-    origins: NDArray[np.uint64],
-    value_atom: IntArray,
-    value: FloatArray,
-    factor: FloatArray,
-    atoms: AtomArrays,
-    num_groups: int,
-) -> Hits:
-    """Weights of all populated regions and limit maps.
-
-    Args:
-        ranges: entries of each topology in the values, shape (num_topologies, 2).
-        weights: σ·BR per topology at 8 and 13 TeV [fb], shape (num_topologies, 2).
-        origins: bit set over original topologies, shape (num_topologies, num_words).
-        value_atom: map atom per value.
-        value: efficiency or limit per value.
-        factor: lifetime factor per value.
-        atoms: the map atoms.
-        num_groups: number of regions plus number of maps.
-    """
-    return Hits(*_assemble(ranges, weights, origins, value_atom, value, factor, atoms, num_groups))
+    return Hits(groups, start, xsec, topology_out[:kept], source_out[:kept], weight_out[:kept])

@@ -255,10 +255,6 @@ class Matching:
                     found.append(SlotMatch(slot, assignments))
         return tuple(found)
 
-    def fits(self, topology: Topology, template: int) -> bool:
-        """Whether the topology matches a template, masses aside."""
-        return any(True for _ in self._matchers[template].match(topology.branches))
-
     def lay(self, topology: Topology, template: int) -> list[dict[int, int]]:
         """Template node → preorder number of the topology's BSM node, for each order of the primaries that fits."""
         return list(self._matchers[template].match(topology.branches))

@@ -27,6 +27,10 @@ STORE_FORMAT: Final = 2
 """Version of the layout; other versions are refused with a hint how to rebuild."""
 DEFAULT_TEXT_VERSION: Final = "3.0.0"
 META_FILE: Final = "meta.json"
+EMBEDDED: Final = "embedded"
+"""Name of the packaged excerpt, where a store is asked for."""
+DEFAULT_STORE: Final = "default"
+"""Name of the store last imported."""
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from database.errors import UserFacingError
 from database.results.records import ResultRecord
 from database.results.store import ResultsStore
 from services.api import schemas
-from services.cli.stores import open_results
+from services.stores import open_results
 
 log = logging.getLogger(__name__)
 

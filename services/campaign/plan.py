@@ -9,14 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from configs.schema import DEFAULT_STORE, EMBEDDED, ResultsSettings, RunConfig, dump_config
+from configs.schema import ResultsSettings, RunConfig, dump_config
 from database.campaigns.records import CampaignRecord, NewCampaign
 from database.errors import CampaignError
 from database.results.combinability import build_combinability
-from database.results.importer import open_embedded_store
-from database.results.store import ResultsStore, default_store_path, open_store
 from services.campaign.batches import WorkerSpec
 from services.campaign.selection import select_results
+from services.stores import open_results
 
 CHAIN_FACTORY = "services.campaign.chain:build_chain"
 
@@ -48,19 +47,6 @@ class ResultsInUse(NamedTuple):
     is_approximate: bool
 
 
-def open_results(settings: ResultsSettings) -> ResultsStore:
-    """The store that the configuration asks for.
-
-    Raises:
-        StoreError: it is missing or incompatible.
-    """
-    if settings.store == EMBEDDED:
-        return open_embedded_store()
-    if settings.store == DEFAULT_STORE:
-        return open_store(default_store_path())
-    return open_store(Path(settings.store).expanduser())
-
-
 def inspect_results(settings: ResultsSettings) -> ResultsInUse:
     """Opens the results once, to check the selection and to record what they are.
 
@@ -68,7 +54,7 @@ def inspect_results(settings: ResultsSettings) -> ResultsInUse:
         StoreError: the store is missing or incompatible.
         ConfigError: the selection names what the results do not hold.
     """
-    store = open_results(settings)
+    store = open_results(settings.store)
     select_results(store, settings)
     label = f"SModelS {store.text_version}, {len(store.results)} results"
     return ResultsInUse(

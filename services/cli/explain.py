@@ -47,7 +47,7 @@ def explain(
     from inference.predictions import Predictor
     from inference.settings import PredictionSettings
     from services.cli.console import build_console
-    from services.cli.stores import open_results
+    from services.stores import open_results
 
     models = read_models(model)
     predictor = Predictor(open_results(results), PredictionSettings(conventions=conventions))

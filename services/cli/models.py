@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from builder.evaluate import Evaluator
     from builder.evaluation import Evaluation
     from builder.protomodel import ProtoModel
-    from database.results.store import ResultsStore
 
 OUTCOME_WORDS = {
     Outcome.OK: "ok",
@@ -42,12 +41,6 @@ def register(app: typer.Typer) -> None:
     app.command("score")(score)
 
 
-def _open(results: str | None) -> ResultsStore:
-    from services.cli.stores import open_results
-
-    return open_results(results)
-
-
 def predict(
     model: ModelArgument,
     results: ResultsOption = None,
@@ -59,9 +52,10 @@ def predict(
     from inference.predictions import Predictor
     from inference.rows import prediction_rows, topology_rows
     from inference.settings import PredictionSettings
+    from services.stores import open_results
 
     models = read_models(model)
-    predictor = Predictor(_open(results), PredictionSettings(conventions=conventions))
+    predictor = Predictor(open_results(results), PredictionSettings(conventions=conventions))
     answers: dict[str, Any] = {}
     for number, protomodel in enumerate(models):
         start = time.perf_counter()
@@ -146,18 +140,18 @@ def _build_evaluator(results: str | None, conventions: Conventions, config: str 
     from builder.evaluate import EvaluationSettings, Evaluator
     from inference.score import ScoreSettings
     from inference.settings import PredictionSettings
+    from services.stores import open_results
 
     if config is None:
         predictions, scoring = PredictionSettings(conventions=conventions), ScoreSettings(conventions=conventions)
-        return Evaluator(_open(results), EvaluationSettings(predictions=predictions, score=scoring))
+        return Evaluator(open_results(results), EvaluationSettings(predictions=predictions, score=scoring))
     from configs.schema import load_config
-    from services.campaign.plan import open_results
     from services.campaign.selection import select_results
 
     if conventions is not Conventions.DEFAULT:
         raise ConfigError("--conventions and --config exclude each other: the configuration has conventions of its own")
     settings = load_config(config)
-    store = open_results(settings.results) if results is None else _open(results)
+    store = open_results(settings.results.store if results is None else results)
     return Evaluator(select_results(store, settings.results), settings.evaluation)
 
 

@@ -167,7 +167,7 @@ def info(
     as_json: JsonOption = False,
 ) -> None:
     """List every result: what it holds, how its regions combine, and what of it is not usable yet and why."""
-    from services.cli.stores import open_results
+    from services.stores import open_results
 
     store = open_results(results)
     rows = result_rows(store)
