@@ -127,9 +127,9 @@ def _compare_rows(agreement: Agreement, kind: str, ours: Mapping[str, Any], refe
 def predict_all(models: Path, results: str | None) -> tuple[dict[str, dict[str, Any]], frozenset[str]]:
     """Our predictions under the reference's conventions, and the analyses with a combined likelihood."""
     from builder.model_io import read_models
+    from inference.analysis_models.registry import find_analysis_model
     from inference.predictions import Predictor
     from inference.rows import prediction_rows
-    from inference.score import COVARIANCE_MODELS
     from inference.settings import Conventions, PredictionSettings
     from services.stores import open_results
 
@@ -139,7 +139,9 @@ def predict_all(models: Path, results: str | None) -> tuple[dict[str, dict[str, 
         str(number): {"predictions": prediction_rows(predictor, predictor.predict(model.spectrum()))}
         for number, model in enumerate(read_models(models))
     }
-    return answers, frozenset(record.analysis_id for record in store.results if record.stat_model in COVARIANCE_MODELS)
+    return answers, frozenset(
+        record.analysis_id for record in store.results if find_analysis_model(store, record.index, Conventions.SMODELS) is not None
+    )
 
 
 def main() -> None:

@@ -17,10 +17,10 @@ from critics.panel import judge
 from critics.settings import CriticSettings
 from database.results.combinability import CombinabilityMatrix, build_combinability
 from database.results.store import ResultsStore
-from inference.likelihoods.covariance import CovarianceLikelihood
+from inference.analysis_models.registry import find_analysis_model
 from inference.limits import find_upper_limit
 from inference.predictions import Predictor
-from inference.score import ScoredMember, ScoreSettings, build_covariance_model, k_score, log_prior, score
+from inference.score import ScoredMember, ScoreSettings, k_score, log_prior, score
 from inference.settings import PredictionSettings
 from inference.significance import limit_significance, region_significance
 from inference.types import DataKind, Outcome, PredictionKind, Predictions
@@ -119,9 +119,11 @@ class Evaluator:
     def _combined_limits(self, result: int, predictions: Predictions, i: int) -> tuple[float, float]:
         """Observed and expected 95 % CL limits on the summed effective cross section [fb]."""
         yields = predictions.region_yields[result]
-        model = build_covariance_model(self.store, result, self.settings.score.conventions)
+        model = find_analysis_model(self.store, result, self.settings.score.conventions)
+        if model is None:
+            return math.nan, math.nan
         xsec = float(predictions.xsec_fb[i])
         observed, expected = (
-            find_upper_limit(CovarianceLikelihood(model, yields, data)).mu_ul * xsec for data in (DataKind.OBSERVED, DataKind.APRIORI)
+            find_upper_limit(model.likelihood(yields, data)).mu_ul * xsec for data in (DataKind.OBSERVED, DataKind.APRIORI)
         )
         return observed, expected

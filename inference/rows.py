@@ -8,13 +8,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from inference.analysis_models.protocol import AnalysisLikelihood
+from inference.analysis_models.registry import find_analysis_model
 from inference.branches import Branch, State
-from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.protocol import Likelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.limits import find_upper_limit
 from inference.predictions import Predictor
-from inference.score import COVARIANCE_MODELS, build_covariance_model
 from inference.topologies import TopologyList
 from inference.types import DataKind, PredictionKind, Predictions
 
@@ -88,7 +88,7 @@ def _prediction_row(predictor: Predictor, predictions: Predictions, i: int) -> d
     }
     observed, expected = (_likelihood(predictor, predictions, i, data) for data in (DataKind.OBSERVED, DataKind.APRIORI))
     row |= _nlls((observed, expected))
-    if isinstance(observed, CovarianceLikelihood) and isinstance(expected, CovarianceLikelihood):
+    if isinstance(observed, AnalysisLikelihood) and isinstance(expected, AnalysisLikelihood) and kind is PredictionKind.COMBINED:
         row["ul_obs_fb"], row["ul_exp_fb"] = (
             _number(find_upper_limit(likelihood).mu_ul * row["xsec_fb"]) for likelihood in (observed, expected)
         )
@@ -106,6 +106,7 @@ def _likelihood(predictor: Predictor, predictions: Predictions, i: int, data: Da
         signal = float(predictions.xsec_fb[i]) * record.lumi_ifb
         observed, background, error = (float(values[dataset]) for values in (store.observed_n, store.expected_bg, store.bg_error))
         return SingleRegionLikelihood(observed, background, error, signal, data, conventions)
-    if predictions.kind[i] == PredictionKind.COMBINED and record.stat_model in COVARIANCE_MODELS:
-        return CovarianceLikelihood(build_covariance_model(store, result, conventions), predictions.region_yields[result], data)
+    if predictions.kind[i] == PredictionKind.COMBINED:
+        model = find_analysis_model(store, result, conventions)
+        return None if model is None else model.likelihood(predictions.region_yields[result], data)
     return None

@@ -29,9 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from inference.analysis_models.registry import find_analysis_model
 from inference.cliques import BoolMatrix
 from inference.combination import CombinationRule, find_best_combination
-from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
 from inference.likelihoods.protocol import Likelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood, profile_arrays
 from inference.likelihoods.truncated_gaussian import build_truncated_gaussian
@@ -40,9 +40,6 @@ from inference.types import FloatArray, Outcome, PredictionKind, Predictions
 
 if TYPE_CHECKING:
     from database.results.store import ResultsStore
-
-COVARIANCE_MODELS = frozenset({"sl_v1", "sl_v2"})
-"""Statistical models with a likelihood here. An analysis with another model (pyhf) enters through one signal region."""
 
 
 class PriorName(StrEnum):
@@ -195,23 +192,6 @@ class ScoreResult(NamedTuple):
     num_candidates: int
 
 
-_covariance_models: dict[tuple[str, int, Conventions], CovarianceModel] = {}
-
-
-def build_covariance_model(store: ResultsStore, result: int, conventions: Conventions) -> CovarianceModel:
-    """The background model of a result with a covariance; made once per store, result and convention."""
-    key = (store.content_hash, result, conventions)
-    model = _covariance_models.get(key)
-    if model is None:
-        record = store.results[result]
-        covariance = store.covariance(result)
-        regions = slice(record.dataset_start, record.dataset_start + len(covariance))
-        third = store.third_moment[regions] if record.stat_model == "sl_v2" else None
-        model = CovarianceModel(store.observed_n[regions], store.expected_bg[regions], covariance, third, conventions)
-        _covariance_models[key] = model
-    return model
-
-
 def select_candidates(predictions: Predictions, store: ResultsStore, settings: ScoreSettings) -> tuple[Candidate, ...]:
     """One candidate per analysis and kind of result, ordered by analysis and kind.
 
@@ -224,10 +204,12 @@ def select_candidates(predictions: Predictions, store: ResultsStore, settings: S
         for index in np.flatnonzero(predictions.kind == PredictionKind.COMBINED).tolist():
             result = int(predictions.result[index])
             record = store.results[result]
-            if record.stat_model not in COVARIANCE_MODELS or record.analysis_id in combined:
+            if record.analysis_id in combined:
                 continue
-            model = build_covariance_model(store, result, settings.conventions)
-            likelihood = CovarianceLikelihood(model, predictions.region_yields[result])
+            model = find_analysis_model(store, result, settings.conventions)
+            if model is None:
+                continue
+            likelihood = model.likelihood(predictions.region_yields[result])
             candidates.append(Candidate(index, result, -1, record.analysis_id, PredictionKind.COMBINED, likelihood))
             combined.add(record.analysis_id)
     regions = np.flatnonzero(predictions.kind == PredictionKind.EFFICIENCY_MAP)

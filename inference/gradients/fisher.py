@@ -23,11 +23,12 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.analysis_models.registry import find_analysis_model
 from inference.gradients.likelihoods import build_region_likelihood
 from inference.gradients.predictions import PredictionGradients
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
 from inference.likelihoods.truncated_gaussian import CONFIDENCE_FACTOR
-from inference.score import ScoreSettings, build_covariance_model
+from inference.score import ScoreSettings
 from inference.types import DataKind, FloatArray, PredictionKind, Predictions
 
 if TYPE_CHECKING:
@@ -128,7 +129,9 @@ def _of_combination(
     data_kind: DataKind,
 ) -> FloatArray:
     result = int(predictions.result[row])
-    model = build_covariance_model(store, result, settings.conventions)
+    model = find_analysis_model(store, result, settings.conventions)
+    if not isinstance(model, CovarianceModel):
+        raise TypeError(f"no Fisher information for the statistical model of {store.results[result].analysis_id}")
     signal = predictions.region_yields[result]
     pulls, data = np.zeros(model.num_bins), model.observed
     is_free = np.ones(model.num_bins, dtype=np.bool_)

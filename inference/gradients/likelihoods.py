@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from scipy import special
 
+from inference.analysis_models.registry import find_analysis_model
 from inference.gradients.predictions import PredictionGradients
-from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.likelihoods.truncated_gaussian import CONFIDENCE_FACTOR, asymmetry, build_truncated_gaussian
-from inference.score import ScoreSettings, build_covariance_model
+from inference.score import ScoreSettings
 from inference.types import FloatArray, PredictionKind, Predictions
 
 if TYPE_CHECKING:
@@ -88,16 +88,16 @@ def _of_combination(
     mu: float, row: int, predictions: Predictions, gradients: PredictionGradients, store: ResultsStore, settings: ScoreSettings
 ) -> LikelihoodGradient:
     result = int(predictions.result[row])
-    model = build_covariance_model(store, result, settings.conventions)
-    likelihood = CovarianceLikelihood(model, predictions.region_yields[result])
-    fit = likelihood.fit(mu)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = model.offset + mu * likelihood.signal + (model.sd + model.bend * fit.pulls) * fit.pulls
-        pull = np.where(model.observed > 0.0, 1.0 - model.observed / mean, 1.0)
+    model = find_analysis_model(store, result, settings.conventions)
+    if model is None:
+        nothing = np.full(gradients.xsec_fb.shape[1], math.nan)
+        return LikelihoodGradient(math.nan, nothing, math.nan, nothing, math.nan)
+    likelihood = model.likelihood(predictions.region_yields[result])
     slopes = gradients.region_yields[result]
-    is_free = slopes.any(axis=1)
-    gradient = -mu * (pull[is_free] @ slopes[is_free])
-    return LikelihoodGradient(fit.nll, -gradient, likelihood.log_ratio(mu).value, gradient, -fit.slope)
+    has_signal = slopes.any(axis=1)
+    gradient = likelihood.signal_slopes(mu)[has_signal] @ slopes[has_signal]
+    value, slope = likelihood.log_ratio(mu)
+    return LikelihoodGradient(likelihood.nll(mu), -gradient, value, gradient, slope)
 
 
 class _Limits(NamedTuple):

@@ -158,6 +158,15 @@ class CovarianceModel:
         self._data = {DataKind.OBSERVED: self.prepare(self.observed), DataKind.APRIORI: self.prepare(self.background)}
         self._background_fits: dict[DataKind, CovarianceFit] = {}
 
+    @property
+    def num_regions(self) -> int:
+        """Number of regions: one per bin."""
+        return self.num_bins
+
+    def likelihood(self, yields: FloatArray, data_kind: DataKind = DataKind.OBSERVED) -> CovarianceLikelihood:
+        """Likelihood of a signal with these expected events at μ = 1, shape (num_bins,)."""
+        return CovarianceLikelihood(self, yields, data_kind)
+
     def prepare(self, counts: FloatArray) -> BinData:
         """Bounds and constants for any event counts, shape (num_bins,)."""
         lower, upper = self.bounds(counts)
@@ -274,6 +283,14 @@ class CovarianceLikelihood:
         """ln L(μ)/L(0) and its slope; nan if the fit failed."""
         fit = self.fit(mu)
         return LogRatio(self._at_zero.nll - fit.nll, -fit.slope)
+
+    def signal_slopes(self, mu: float) -> FloatArray:
+        """∂ ln L(μ)/∂s = -μ (1 - n/λ) per bin, shape (num_bins,); nan if the fit failed."""
+        pulls, model = self.fit(mu).pulls, self.model
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = model.offset + mu * self.signal + (model.sd + model.bend * pulls) * pulls
+            slopes: FloatArray = np.where(self._data.counts > 0.0, 1.0 - self._data.counts / mean, 1.0)
+        return -mu * slopes
 
     @cached_property
     def mu_hat(self) -> float:

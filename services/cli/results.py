@@ -203,15 +203,17 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
     is evaluated, `unusable` if no map can be reached, else `partly`; `notes` say why.
     """
     from database.results.info import describe
-    from inference.score import COVARIANCE_MODELS
+    from inference.analysis_models.registry import find_analysis_model
+    from inference.settings import Conventions
 
     rows = []
     for record, described in zip(store.results, describe(store), strict=True):
         row: dict[str, Any] = asdict(described)
         notes = list(described.notes)
-        if described.stat_model not in {"none", *COVARIANCE_MODELS}:
+        model = find_analysis_model(store, record.index, Conventions.DEFAULT)
+        if described.stat_model != "none" and model is None:
             notes.append("the full likelihood is not evaluated yet; the analysis enters through single signal regions")
-        has_model = described.stat_model in COVARIANCE_MODELS or (described.stat_model == "none" and not record.stat_payload.missing_files)
+        has_model = model is not None or (described.stat_model == "none" and not record.stat_payload.missing_files)
         is_complete = has_model and described.num_usable_maps == described.num_maps
         row["status"] = "unusable" if described.num_usable_maps == 0 else "usable" if is_complete else "partly"
         row |= {name: list(getattr(described, name)) for name in ("txnames", "superseded_by", "variants")}

@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 
 from database.results.store import ResultsStore
+from inference.analysis_models.covariance import build_covariance_model
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.single_region import profile_single_regions
 from inference.limits import find_upper_limit
-from inference.score import COVARIANCE_MODELS, build_covariance_model
 from inference.settings import Conventions
 from inference.types import DataKind, Outcome
 
@@ -59,7 +59,7 @@ def dataset_index(store: ResultsStore) -> dict[tuple[str, str], int]:
 
 @pytest.fixture(scope="module")
 def combined(store: ResultsStore, reference: Any, dataset_index: Any) -> list[CombinedCase]:
-    by_id = {record.analysis_id: record for record in store.results if record.stat_model in COVARIANCE_MODELS}
+    by_id = {record.analysis_id: record for record in store.results if record.stat_model in ("sl_v1", "sl_v2")}
     cases = []
     for predictions in reference:
         for entry in predictions:
@@ -124,7 +124,7 @@ def test_limits_of_covariance_models(store: ResultsStore, combined: list[Combine
 
 
 def test_background_fits_of_all_covariance_models_converge(store: ResultsStore) -> None:
-    models = [r.index for r in store.results if r.stat_model in COVARIANCE_MODELS]
+    models = [r.index for r in store.results if r.stat_model in ("sl_v1", "sl_v2")]
     assert len(models) == 11
     for result in models:
         for conventions in Conventions:

@@ -11,9 +11,9 @@ from database.errors import ResultsFormatError
 from database.results.importer import import_text_database
 from database.results.records import ModelFileRecord, RegionRecord, ResultRecord
 from database.results.store import ResultsStore
+from inference.analysis_models.covariance import build_covariance_model
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.predictions import Predictor
-from inference.score import build_covariance_model
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
 from inference.types import PredictionKind

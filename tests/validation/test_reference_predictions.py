@@ -10,9 +10,9 @@ import pytest
 from benchmarks.agreement import compare
 from builder.model_io import read_models
 from database.results.store import ResultsStore
+from inference.analysis_models.registry import find_analysis_model
 from inference.predictions import Predictor
 from inference.rows import prediction_rows
-from inference.score import COVARIANCE_MODELS
 from inference.settings import Conventions, PredictionSettings
 
 pytestmark = pytest.mark.full_database
@@ -26,7 +26,11 @@ def test_same_predictions_as_the_reference(full_store: ResultsStore, reference_d
     answers = {
         str(number): {"predictions": prediction_rows(predictor, predictor.predict(model.spectrum()))} for number, model in enumerate(models)
     }
-    covariance = frozenset(record.analysis_id for record in full_store.results if record.stat_model in COVARIANCE_MODELS)
+    covariance = frozenset(
+        record.analysis_id
+        for record in full_store.results
+        if find_analysis_model(full_store, record.index, Conventions.SMODELS) is not None
+    )
     agreement = compare(answers, reference, covariance)
     assert agreement.num_models == 80
     assert not agreement.missing

@@ -1,0 +1,10 @@
+"""Statistical models of whole analyses: from the expected events of its signal regions to one likelihood.
+
+Walk: predictions (`region_yields` of a result) ──▶ **analysis model** ──▶ likelihood ──▶ combination.
+
+protocol.py     what an analysis model offers
+registry.py     which builder makes the model of a result, made once per store and result
+covariance.py   simplified likelihoods (covariance, third moments)
+
+To add a kind of statistical model: a module with a builder `(store, result, conventions) -> AnalysisModel`, one line in the registry.
+"""
