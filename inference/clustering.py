@@ -116,7 +116,7 @@ def cluster_hits(
     Returns:
         Clusters; every hit is in exactly one.
     """
-    is_averaged = conventions is Conventions.SMODELS and all(hit.widths for hit in hits)
+    is_averaged = conventions.has(Conventions.MEAN_LIFETIMES) and all(hit.widths for hit in hits)
 
     def factor_of(members: Sequence[LimitHit]) -> float:
         return lifetime_factor_at_average(members, lengths_m) if is_averaged else mean_lifetime_factor(members)
@@ -138,7 +138,7 @@ def cluster_hits(
         del clusters[high], distances[high]
         for row in distances:
             del row[high]
-        last = low if conventions is Conventions.SMODELS else len(clusters)
+        last = low if conventions.has(Conventions.CLUSTER_DISTANCES) else len(clusters)
         for k in range(last):
             if k != low:
                 distances[low][k] = distances[k][low] = distance(clusters[k].limit_fb, merged.limit_fb)
@@ -147,7 +147,7 @@ def cluster_hits(
 
 def _block(distances: list[list[float]], i: int, j: int, conventions: Conventions) -> None:
     """A merger of i and j was rejected: do not try it again."""
-    if conventions is Conventions.SMODELS:
+    if conventions.has(Conventions.REJECTED_MERGERS):
         for row in (i, j):
             distances[row] = [math.inf if k == row else 2.0 * MAX_DISTANCE for k in range(len(distances))]
     else:

@@ -167,7 +167,7 @@ def _contributions(predictions: Predictions) -> dict[tuple[int, int], float]:
 
 def _dropped_by_conditions(predictor: Predictor, topologies: TopologyList) -> Mapping[tuple[int, int], float]:
     """What would be in a prediction if conditions did not matter."""
-    if predictor.settings.conventions is not Conventions.DEFAULT:
+    if predictor.settings.conventions.has(Conventions.KEPT_CONDITIONS):
         return {}
     lenient = copy(predictor)  # shares what was looked up
     lenient.settings = predictor.settings.model_copy(update={"max_condition_violation": 1.0})

@@ -122,7 +122,7 @@ class Predictor:
         is_region = hits.groups < self.num_regions
         is_kept = is_region & (hits.xsec_fb >= MIN_XSEC_FB)
         violations = self._violations(populated, topologies)
-        if self.settings.conventions is Conventions.DEFAULT:
+        if not self.settings.conventions.has(Conventions.KEPT_CONDITIONS):
             is_kept &= violations <= self.settings.max_condition_violation * (1.0 + CONDITION_ROUNDING)
         rows = np.flatnonzero(is_kept)
         dataset = hits.groups[rows]
@@ -227,7 +227,7 @@ class Predictor:
                 expected = self.look_up.value_at(grid_exp, column_exp, cluster.coordinates, data_map) / cluster.lifetime_factor
             violated = self._violation(numbers, populated, topologies) if self._has_condition[hits.groups[row]] else 0.0
             order[position : position + len(numbers)] = numbers
-            if self.settings.conventions is Conventions.SMODELS or self._is_tolerable(violated):
+            if self.settings.conventions.has(Conventions.KEPT_CONDITIONS) or self._is_tolerable(violated):
                 rows.append((map_id, position, position + len(numbers), xsec, cluster.limit_fb, expected, violated))
             position += len(numbers)
         return rows
@@ -260,7 +260,7 @@ class Predictor:
         spans = []
         for result in sorted(yields):
             rows = np.flatnonzero((regions.result == result) & self._is_combined[regions.dataset])
-            if rows.size > 1 or self.settings.conventions is Conventions.DEFAULT:
+            if rows.size > 1 or not self.settings.conventions.has(Conventions.SINGLE_POPULATED_REGION):
                 spans.append((result, int(regions.start[rows[0]]), int(regions.stop[rows[-1]]), float(regions.xsec_fb[rows].sum())))
         size = len(spans)
         results, start, stop = (np.array([span[k] for span in spans], dtype=np.int32) for k in range(3))

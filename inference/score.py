@@ -86,7 +86,7 @@ class ScoreSettings(BaseModel):
         CombinationRule.MAXIMAL, description="maximal (published), free (members that hurt are dropped) or legacy-offset (comparisons)"
     )
     min_members: int = Field(1, ge=1, le=2, description="likelihoods a combination needs; the published code needed 2")
-    conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels for comparisons")
+    conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels (or one of its quirks by name) for comparisons")
 
     @model_validator(mode="after")
     def _check_rule(self) -> ScoreSettings:

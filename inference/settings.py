@@ -8,11 +8,33 @@ from pydantic import BaseModel, ConfigDict, Field
 
 
 class Conventions(StrEnum):
-    """Whose conventions decide where the reference implementation and the right answer differ."""
+    """Whose conventions decide where the reference implementation and the right answer differ.
+
+    Members beside the first two are the default with one quirk of SModelS 3.0.3 each, to see what it changes
+    (`benchmarks/conventions.py`); code asks `has(QUIRK)` in the one place where a quirk acts.
+    """
 
     DEFAULT = "default"
     SMODELS = "smodels"
-    """Reproduce SModelS 3.0.3, its quirks included; for comparisons only."""
+    """Reproduce SModelS 3.0.3, all its quirks included; for comparisons only."""
+    REGION_NUISANCES = "region-nuisances"
+    """Nuisances of single regions stay within ±10 n: pinned to 0 where nothing was observed."""
+    COVARIANCE_NUISANCES = "covariance-nuisances"
+    """The same for the regions of a covariance model."""
+    SINGLE_POPULATED_REGION = "single-populated-region"
+    """An analysis with a statistical model is not combined where only one of its regions sees a signal."""
+    CLUSTER_DISTANCES = "cluster-distances"
+    """After two clusters of upper-limit topologies merge, distances to clusters of larger index keep their old values."""
+    REJECTED_MERGERS = "rejected-mergers"
+    """A rejected merger of two clusters blocks other mergers of both."""
+    MEAN_LIFETIMES = "mean-lifetimes"
+    """Clusters of long-lived topologies are seen as a topology with their mean widths would be."""
+    KEPT_CONDITIONS = "kept-conditions"
+    """Predictions that violate a published condition are kept."""
+
+    def has(self, quirk: Conventions) -> bool:
+        """Whether a quirk acts: under its own name, and among all of them."""
+        return self is quirk or self is Conventions.SMODELS
 
 
 class PredictionSettings(BaseModel):
@@ -25,4 +47,4 @@ class PredictionSettings(BaseModel):
     max_condition_violation: float = Field(0.2, ge=0, description="largest tolerated violation of a published condition")
     compress_mass: bool = Field(True, description="whether soft decays are compressed")
     compress_invisible: bool = Field(True, description="whether invisible decays are compressed")
-    conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels for comparisons")
+    conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels (or one of its quirks by name) for comparisons")

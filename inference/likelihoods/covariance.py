@@ -152,8 +152,8 @@ class CovarianceModel:
         precision = (vectors / eigenvalues) @ vectors.T
         self.precision = np.ascontiguousarray(0.5 * (precision + precision.T))
         self.bend = quadratic * self.sd**2
-        self._log_norm = 0.5 * self.num_bins * math.log(2.0 * math.pi)
-        self._log_norm += float(np.log(self.sd).sum() + 0.5 * np.log(eigenvalues).sum())
+        self.log_norm = 0.5 * self.num_bins * math.log(2.0 * math.pi)
+        self.log_norm += float(np.log(self.sd).sum() + 0.5 * np.log(eigenvalues).sum())
         self._no_signal = np.zeros(self.num_bins)
         self._data = {DataKind.OBSERVED: self.prepare(self.observed), DataKind.APRIORI: self.prepare(self.background)}
         self._background_fits: dict[DataKind, CovarianceFit] = {}
@@ -174,7 +174,7 @@ class CovarianceModel:
 
     def bounds(self, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Bounds of θ [events] per bin, shape (num_bins,) each."""
-        if self.conventions is Conventions.SMODELS:
+        if self.conventions.has(Conventions.COVARIANCE_NUISANCES):
             return -_SMODELS_THETA_RANGE * counts, _SMODELS_THETA_RANGE * counts
         quadratic = self.bend / self.sd**2
         discriminant = 1.0 - 4.0 * self.offset * quadratic
@@ -216,7 +216,7 @@ class CovarianceModel:
         if not (has_converged and self.is_finite and math.isfinite(value)):
             nan = math.nan
             return CovarianceFit(nan, nan, nan, np.full(self.num_bins, nan), int(iterations), Outcome.FIT_FAILED)
-        nll = float(value) + self._log_norm + data.log_factorials
+        nll = float(value) + self.log_norm + data.log_factorials
         return CovarianceFit(nll, float(slope), float(curvature), x, int(iterations), Outcome.OK)
 
     def asimov_counts(self, data_kind: DataKind) -> FloatArray:
@@ -234,6 +234,11 @@ class CovarianceLikelihood:
         signal: expected signal at μ = 1 [events], shape (num_bins,).
         data_kind: observed, a priori (data := expected background), or a posteriori (data := background-only fit).
         counts: any other event counts instead, shape (num_bins,), e.g. pseudo-data.
+
+    Attributes:
+        has_own_counts: whether the data are such counts.
+        data: the event counts that enter.
+        background_fit: the fit at μ = 0.
     """
 
     def __init__(
@@ -246,17 +251,18 @@ class CovarianceLikelihood:
         self.model = model
         self.signal = np.ascontiguousarray(signal, dtype=np.float64)
         self.data_kind = data_kind
-        self._data = model.data(data_kind)
-        self._at_zero = model.background_fit(data_kind)
+        self.has_own_counts = counts is not None
+        self.data = model.data(data_kind)
+        self.background_fit = model.background_fit(data_kind)
         if counts is not None:
-            self._data = model.prepare(counts)
-            self._at_zero = model.fit(0.0, self.signal, self._data, self._at_zero.pulls)
+            self.data = model.prepare(counts)
+            self.background_fit = model.fit(0.0, self.signal, self.data, self.background_fit.pulls)
         self._last: tuple[float, CovarianceFit] | None = None
 
     @property
     def outcome(self) -> Outcome:
         """FIT_FAILED if not even the background-only fit converges."""
-        return self._at_zero.outcome
+        return self.background_fit.outcome
 
     @property
     def is_concave(self) -> bool:
@@ -266,12 +272,12 @@ class CovarianceLikelihood:
     def fit(self, mu: float) -> CovarianceFit:
         """Profiled likelihood at μ; always started from the background-only fit."""
         if self._last is None or self._last[0] != mu:
-            self._last = (mu, self.model.fit(mu, self.signal, self._data, self._at_zero.pulls))
+            self._last = (mu, self.model.fit(mu, self.signal, self.data, self.background_fit.pulls))
         return self._last[1]
 
     def asimov(self) -> CovarianceLikelihood:
         """The same signal with the background-only fit to this likelihood's data as data, nuisances centred at 0."""
-        pulls = self._at_zero.pulls
+        pulls = self.background_fit.pulls
         counts = np.maximum(self.model.offset + (self.model.sd + self.model.bend * pulls) * pulls, 0.0)
         return CovarianceLikelihood(self.model, self.signal, self.data_kind, counts)
 
@@ -282,14 +288,19 @@ class CovarianceLikelihood:
     def log_ratio(self, mu: float) -> LogRatio:
         """ln L(μ)/L(0) and its slope; nan if the fit failed."""
         fit = self.fit(mu)
-        return LogRatio(self._at_zero.nll - fit.nll, -fit.slope)
+        return LogRatio(self.background_fit.nll - fit.nll, -fit.slope)
+
+    @property
+    def minimum_at_zero(self) -> float:
+        """-ln L(0) without the constants of `model.fit`."""
+        return self.background_fit.nll - self.model.log_norm - self.data.log_factorials
 
     def signal_slopes(self, mu: float) -> FloatArray:
         """∂ ln L(μ)/∂s = -μ (1 - n/λ) per bin, shape (num_bins,); nan if the fit failed."""
         pulls, model = self.fit(mu).pulls, self.model
         with np.errstate(divide="ignore", invalid="ignore"):
             mean = model.offset + mu * self.signal + (model.sd + model.bend * pulls) * pulls
-            slopes: FloatArray = np.where(self._data.counts > 0.0, 1.0 - self._data.counts / mean, 1.0)
+            slopes: FloatArray = np.where(self.data.counts > 0.0, 1.0 - self.data.counts / mean, 1.0)
         return -mu * slopes
 
     @cached_property

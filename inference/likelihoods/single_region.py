@@ -105,7 +105,7 @@ def profile_arrays(
 ) -> RegionProfiles:
     """As `profile_single_regions`, for contiguous float64 arrays: no checks, no copies."""
     out = RegionProfiles(np.empty_like(observed), np.empty_like(observed), np.empty_like(observed))
-    _profile_regions(mu, observed, background, error, signal, conventions is Conventions.SMODELS, out.nll, out.slope, out.theta)
+    _profile_regions(mu, observed, background, error, signal, conventions.has(Conventions.REGION_NUISANCES), out.nll, out.slope, out.theta)
     return out
 
 
@@ -232,7 +232,7 @@ class SingleRegionLikelihood:
 
     @property
     def _is_smodels(self) -> bool:
-        return self.conventions is Conventions.SMODELS
+        return self.conventions.has(Conventions.REGION_NUISANCES)
 
     def _profile(self, mu: float) -> tuple[float, float, float]:
         nll, slope, theta = _profile_one(float(mu), self.data, self.background, self.background_error, self.signal, self._is_smodels)

@@ -29,7 +29,7 @@ ModelArgument = Annotated[
 ResultsOption = Annotated[
     str | None, typer.Option("--results", help="Compiled store, or 'embedded'; none: the imported store, else embedded.")
 ]
-ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels to reproduce SModelS 3.0.3 for comparisons.")]
+ConventionsOption = Annotated[Conventions, typer.Option(help="default, or smodels (or one of its quirks) to reproduce SModelS 3.0.3.")]
 CampaignArgument = Annotated[str, typer.Argument(help="Number or name of a campaign; of several with one name, the latest.")]
 
 

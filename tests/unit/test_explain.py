@@ -228,7 +228,7 @@ def _seen_by_predictions(predictions: Predictions) -> dict[tuple[int, int | None
 
 
 @pytest.mark.full_database
-@pytest.mark.parametrize("conventions", list(Conventions))
+@pytest.mark.parametrize("conventions", [Conventions.DEFAULT, Conventions.SMODELS])
 def test_explained_is_predicted_for_all_reference_models(full_store: ResultsStore, reference_data: Path, conventions: Conventions) -> None:
     """What the explanation says counts is exactly what the predictions contain, and every loss has its reason."""
     predictor = Predictor(full_store, PredictionSettings(conventions=conventions))
