@@ -6,21 +6,26 @@ not be the heaviest clique, so maximality is tracked explicitly (the X set of Br
 plus the best that a partition of the candidates into mutually incompatible classes can give is not above the best found.
 
 The graph splits into **blocks**, the connected components of the *in*compatibility graph: members of different blocks
-are always combinable (different experiments and runs, for instance), so the heaviest cliques of the blocks add up.
+are always combinable (different experiments and runs, for instance), so the heaviest cliques of the blocks add up. Blocks are
+small in practice: their maximal cliques are listed once, and only blocks with very many are searched.
 """
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from inference.types import FloatArray
+from inference.types import FloatArray, IntArray
 
 BoolMatrix = NDArray[np.bool_]
 Bits = NDArray[np.uint64]
 
 MAX_BLOCK_SIZE = 256
+MAX_LISTED_CLIQUES = 256
+"""Maximal cliques of a block that are listed once instead of searched for every set of weights."""
 
 
 @njit(cache=True)
@@ -202,56 +207,182 @@ def label_blocks(is_combinable: BoolMatrix) -> NDArray[np.int64]:
 
 
 @njit(cache=True)
-def _heaviest_of_blocks(
-    weights: FloatArray,
-    nodes: NDArray[np.int64],
-    offsets: NDArray[np.int64],
-    adjacency: Bits,
-    is_member: NDArray[np.bool_],
-) -> float:
+def _list_block(adjacency: Bits, nodes: NDArray[np.int64], out_start: IntArray, out_nodes: IntArray, first: int, filled: int) -> int:
+    """Write all maximal cliques of one block behind the first ones; their number, or -1 if there is no room for them."""
+    size = nodes.shape[0]
+    num_words = adjacency.shape[1]
+    zero, one = np.uint64(0), np.uint64(1)
+    candidates = np.zeros((size + 1, num_words), dtype=np.uint64)
+    excluded = np.zeros((size + 1, num_words), dtype=np.uint64)
+    branches = np.zeros((size + 1, num_words), dtype=np.uint64)
+    chosen = np.zeros(size + 1, dtype=np.int64)
+    for i in range(size):
+        candidates[0, i // 64] |= one << np.uint64(i % 64)
+    depth, found = 0, 0
+    is_entering = True
+    while depth >= 0:
+        if is_entering:
+            is_entering = False
+            is_leaf, is_maximal = True, True
+            for w in range(num_words):
+                is_leaf = is_leaf and candidates[depth, w] == zero
+                is_maximal = is_maximal and excluded[depth, w] == zero
+                branches[depth, w] = zero
+            if is_leaf:
+                if is_maximal:
+                    if first + found + 1 >= out_start.shape[0] or filled + depth > out_nodes.shape[0]:
+                        return -1
+                    for d in range(depth):
+                        out_nodes[filled] = nodes[chosen[d]]
+                        filled += 1
+                    found += 1
+                    out_start[first + found] = filled
+            else:
+                pivot, most = -1, -1
+                for i in range(size):
+                    w, bit = i // 64, one << np.uint64(i % 64)
+                    if (candidates[depth, w] | excluded[depth, w]) & bit != zero:
+                        count = 0
+                        for v in range(num_words):
+                            count += _count_bits(candidates[depth, v] & adjacency[i, v])
+                        if count > most:
+                            most, pivot = count, i
+                for w in range(num_words):
+                    branches[depth, w] = candidates[depth, w] & ~adjacency[pivot, w]
+        node = -1
+        for w in range(num_words):
+            if branches[depth, w] != zero:
+                node = 64 * w + _lowest_bit(branches[depth, w])
+                break
+        if node < 0:
+            depth -= 1
+            continue
+        w, bit = node // 64, one << np.uint64(node % 64)
+        branches[depth, w] &= ~bit
+        candidates[depth, w] &= ~bit
+        for v in range(num_words):
+            candidates[depth + 1, v] = candidates[depth, v] & adjacency[node, v]
+            excluded[depth + 1, v] = excluded[depth, v] & adjacency[node, v]
+        excluded[depth, w] |= bit
+        chosen[depth] = node
+        depth += 1
+        is_entering = True
+    return found
+
+
+class Graph(NamedTuple):
+    """A graph in blocks, as compiled code reads it.
+
+    Attributes:
+        nodes: nodes, block after block.
+        node_start: first of each block, shape (num_blocks + 1,).
+        adjacency: bitsets within each block, row i for nodes[i].
+        block_clique: first listed maximal clique of each block, shape (num_blocks + 1,); blocks with too many list none.
+        clique_start: first entry of each listed clique in clique_nodes.
+        clique_nodes: members of the listed cliques.
+    """
+
+    nodes: NDArray[np.int64]
+    node_start: NDArray[np.int64]
+    adjacency: Bits
+    block_clique: IntArray
+    clique_start: IntArray
+    clique_nodes: IntArray
+
+
+@njit(cache=True)
+def heaviest_of_blocks(weights: FloatArray, graph: Graph, is_member: NDArray[np.bool_]) -> float:
     """Sum of the blocks' heaviest maximal cliques; `is_member` in the numbering of the whole graph."""
     total = 0.0
-    for block in range(offsets.shape[0] - 1):
-        start, stop = offsets[block], offsets[block + 1]
-        if stop - start == 1:
-            total += weights[nodes[start]]
-            is_member[nodes[start]] = True
+    is_member[:] = False
+    for block in range(graph.node_start.shape[0] - 1):
+        first, last = graph.block_clique[block], graph.block_clique[block + 1]
+        if first < last:
+            best, winner = -np.inf, first
+            for clique in range(first, last):
+                weight = 0.0
+                for k in range(graph.clique_start[clique], graph.clique_start[clique + 1]):
+                    weight += weights[graph.clique_nodes[k]]
+                if weight > best:
+                    best, winner = weight, clique
+            total += best
+            for k in range(graph.clique_start[winner], graph.clique_start[winner + 1]):
+                is_member[graph.clique_nodes[k]] = True
             continue
+        start, stop = graph.node_start[block], graph.node_start[block + 1]
         local = np.empty(stop - start)
         for i in range(start, stop):
-            local[i - start] = weights[nodes[i]]
+            local[i - start] = weights[graph.nodes[i]]
         chosen = np.zeros(stop - start, dtype=np.bool_)
-        num_words = (stop - start + 63) // 64
-        total += heaviest_maximal_clique(adjacency[start:stop, :num_words], local, -np.inf, chosen)
+        total += heaviest_maximal_clique(graph.adjacency[start:stop], local, -np.inf, chosen)
         for i in range(start, stop):
-            is_member[nodes[i]] = chosen[i - start]
+            is_member[graph.nodes[i]] = chosen[i - start]
     return total
+
+
+@njit(cache=True)
+def _build_graph(matrix: BoolMatrix, label: NDArray[np.int64], max_listed: int) -> Graph:
+    size = matrix.shape[0]
+    num_blocks = 0
+    for i in range(size):
+        num_blocks = max(num_blocks, label[i] + 1)
+    node_start = np.zeros(num_blocks + 1, dtype=np.int64)
+    for i in range(size):
+        node_start[label[i] + 1] += 1
+    largest = 0
+    for block in range(num_blocks):
+        largest = max(largest, node_start[block + 1])
+        node_start[block + 1] += node_start[block]
+    nodes, position = np.empty(size, dtype=np.int64), node_start[:-1].copy()
+    for i in range(size):
+        nodes[position[label[i]]] = i
+        position[label[i]] += 1
+    adjacency = np.zeros((size, max(1, (largest + 63) // 64)), dtype=np.uint64)
+    block_clique = np.zeros(num_blocks + 1, dtype=np.int32)
+    clique_start = np.zeros(max_listed * num_blocks + size + 1, dtype=np.int32)
+    clique_nodes = np.empty((max_listed + 1) * max(size, 1), dtype=np.int32)
+    for block in range(num_blocks):
+        start, stop = node_start[block], node_start[block + 1]
+        first = block_clique[block]
+        filled = clique_start[first]
+        block_clique[block + 1] = first
+        if stop - start == 1:
+            clique_nodes[filled] = nodes[start]
+            clique_start[first + 1] = filled + 1
+            block_clique[block + 1] = first + 1
+            continue
+        rows = build_adjacency(matrix, nodes[start:stop])
+        adjacency[start:stop, : rows.shape[1]] = rows
+        room = min(clique_start.shape[0], first + max_listed + 1)
+        found = _list_block(rows, nodes[start:stop], clique_start[:room], clique_nodes, first, filled)
+        if found > 0:
+            block_clique[block + 1] = first + found
+    num_cliques = block_clique[num_blocks]
+    used = clique_start[num_cliques]
+    return Graph(nodes, node_start, adjacency, block_clique, clique_start[: num_cliques + 1].copy(), clique_nodes[:used].copy())
 
 
 class CliqueSearch:
     """Heaviest maximal clique of a graph, block by block.
 
+    The maximal cliques of a block are listed once, if there are at most `max_listed`; a new set of weights then costs a few
+    additions per clique. Blocks with more are searched with bounds.
+
     Args:
         is_combinable: symmetric, shape (num_nodes, num_nodes); the diagonal is ignored.
+        max_listed: cliques listed per block at most.
 
     Raises:
         ValueError: if a block has more than 256 nodes.
     """
 
-    def __init__(self, is_combinable: BoolMatrix) -> None:
+    def __init__(self, is_combinable: BoolMatrix, max_listed: int = MAX_LISTED_CLIQUES) -> None:
         matrix = np.ascontiguousarray(is_combinable, dtype=np.bool_)
         self.num_nodes = matrix.shape[0]
-        label = label_blocks(matrix)
-        self.blocks = [np.flatnonzero(label == b) for b in range(int(label.max()) + 1 if self.num_nodes else 0)]
-        largest = max((len(nodes) for nodes in self.blocks), default=0)
-        if largest > MAX_BLOCK_SIZE:
+        self.graph: Graph = _build_graph(matrix, label_blocks(matrix), max_listed)
+        sizes = np.diff(self.graph.node_start)
+        if sizes.size and sizes.max() > MAX_BLOCK_SIZE:
             raise ValueError(f"more than {MAX_BLOCK_SIZE} mutually entangled results in one combination")
-        self._nodes = np.concatenate(self.blocks) if self.blocks else np.empty(0, dtype=np.int64)
-        self._offsets = np.cumsum([0, *map(len, self.blocks)], dtype=np.int64)
-        self._adjacency = np.zeros((self.num_nodes, max(1, (largest + 63) // 64)), dtype=np.uint64)
-        for start, nodes in zip(self._offsets, self.blocks, strict=False):
-            block = build_adjacency(matrix, nodes)
-            self._adjacency[start : start + len(nodes), : block.shape[1]] = block
 
     def heaviest(self, weights: FloatArray) -> tuple[float, NDArray[np.bool_]]:
         """Weight of the heaviest maximal clique and who is in it, shape (num_nodes,).
@@ -265,5 +396,5 @@ class CliqueSearch:
             (4.0, [1, 2])
         """
         is_member = np.zeros(self.num_nodes, dtype=np.bool_)
-        total = float(_heaviest_of_blocks(weights, self._nodes, self._offsets, self._adjacency, is_member))
+        total = float(heaviest_of_blocks(weights, self.graph, is_member))
         return total, is_member

@@ -23,33 +23,42 @@ Rules:
 
 from __future__ import annotations
 
-import heapq
-import itertools
 import logging
 import math
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inference.cliques import BoolMatrix, CliqueSearch
-from inference.likelihoods.batch import CurvePoint, CurveTable
+from inference.likelihoods.batch import CurveSet
 from inference.likelihoods.protocol import Likelihood
-from inference.types import FloatArray, Outcome
+from inference.search import (
+    BAD_POINT,
+    BEST,
+    BEST_MU,
+    DONE,
+    NEEDS_POINT,
+    NUM_POINTS,
+    REQUEST,
+    TOLERANCE,
+    SearchState,
+    add_point,
+    advance,
+    find_point,
+    maximise,
+    run_compiled,
+    start_search,
+)
+from inference.types import Outcome
 
 log = logging.getLogger(__name__)
 
-TOLERANCE = 1e-9
-"""Absolute accuracy of ln L of the combination."""
+__all__ = ["TOLERANCE", "CombinationResult", "CombinationRule", "combine", "find_best_combination"]
 
-_MAX_POINTS = 400
-_MAX_DOUBLINGS = 60
-_MU_PRECISION = 1e-10
-_POLISH_GAIN = 1e-13
-"""ln L still to gain below which μ̂ is final: 5e-7 of its uncertainty."""
-_NON_CONCAVE_GRID = 8
 _LEGACY_ITERATIONS = 5
 _LEGACY_PRECISION = 0.01
 
@@ -82,14 +91,6 @@ class CombinationResult(NamedTuple):
     outcome: Outcome
     failures: tuple[int, ...] = ()
     num_points: int = 0
-
-
-class _CurveFailedError(Exception):
-    """Some curves have no number at some μ (internal: the search restarts without them)."""
-
-    def __init__(self, indices: NDArray[np.int64]) -> None:
-        super().__init__(f"curves {indices.tolist()}")
-        self.indices = indices
 
 
 def find_best_combination(
@@ -126,273 +127,126 @@ def find_best_combination(
         raise ValueError(f"combinability has shape {matrix.shape}, but there are {len(curves)} curves")
     if min_members not in (1, 2):
         raise ValueError("min_members is 1 or 2")
-    is_usable = np.array([curve.outcome is Outcome.OK for curve in curves], dtype=np.bool_)
+    return combine(CurveSet(curves), matrix, mu_max, rule, min_members)
+
+
+def combine(
+    curve_set: CurveSet, is_combinable: BoolMatrix, mu_max: float, rule: CombinationRule, min_members: int = 1
+) -> CombinationResult:
+    """As `find_best_combination`, for curves that are arrays already."""
+    is_usable = curve_set.is_usable.copy()
+    everything = np.arange(is_usable.size)
     while True:
-        nodes: NDArray[np.int64] = np.flatnonzero(is_usable)
+        nodes: NDArray[np.int64] = everything if is_usable.all() else np.flatnonzero(is_usable)
         if min_members == 2:
-            partners = matrix[np.ix_(nodes, nodes)]
+            partners = is_combinable[np.ix_(nodes, nodes)]
             np.fill_diagonal(partners, False)
             nodes = nodes[partners.any(axis=1)]
-        failures = tuple(int(i) for i in np.flatnonzero(~is_usable))
+        failures = tuple(np.flatnonzero(~is_usable).tolist())
         if nodes.size == 0:
             return CombinationResult((), 0.0, math.nan, (), Outcome.NO_LIKELIHOOD, failures)
-        search = _Search([curves[int(i)] for i in nodes], matrix[np.ix_(nodes, nodes)], mu_max, rule)
-        try:
-            result = search.run_legacy() if rule is CombinationRule.LEGACY_OFFSET else search.run()
-        except _CurveFailedError as error:
-            is_usable[nodes[error.indices]] = False
+        is_whole = nodes.size == is_usable.size
+        chosen = curve_set if is_whole else curve_set.select(nodes)
+        search = _Search(chosen, is_combinable if is_whole else is_combinable[np.ix_(nodes, nodes)], mu_max, rule)
+        result = search.run_legacy() if rule is CombinationRule.LEGACY_OFFSET else search.run()
+        if result is None:
+            is_usable[nodes[search.find_bad()]] = False
             continue
         return result._replace(members=tuple(int(nodes[i]) for i in result.members), failures=failures)
 
 
-class _Interval(NamedTuple):
-    """Part of the μ axis between two evaluated points; sorts by its bound, highest first."""
-
-    negative_bound: float
-    left: float
-    right: float
-    split: float
+@lru_cache(maxsize=4096)
+def _clique_search(elements: bytes, size: int) -> CliqueSearch:
+    """Cliques of a combinability matrix: neighbouring models of a walk are seen by the same results."""
+    return CliqueSearch(np.frombuffer(elements, dtype=np.bool_).reshape(size, size))
 
 
 class _Search:
-    """State of one search over μ."""
+    """One search over μ."""
 
-    def __init__(self, curves: Sequence[Likelihood], is_combinable: BoolMatrix, mu_max: float, rule: CombinationRule) -> None:
-        self._table = CurveTable(curves)
-        self._cliques = CliqueSearch(is_combinable)
-        self._mu_max = mu_max
+    def __init__(self, curve_set: CurveSet, is_combinable: BoolMatrix, mu_max: float, rule: CombinationRule) -> None:
+        self._set = curve_set
+        self._mu_max = float(mu_max)
+        self._cliques = _clique_search(is_combinable.tobytes(), len(is_combinable))
         self._is_free = rule is CombinationRule.FREE
-        self._is_bent = ~self._table.is_concave
-        self._best = -math.inf
-        self._best_mu = 0.0
-        self._best_set: NDArray[np.bool_] = np.zeros(len(curves), dtype=np.bool_)
+        self._state: SearchState | None = None
 
-    def run(self) -> CombinationResult:
-        """Branch and bound over μ, then polish μ̂ of the winner."""
-        grid = [0.0, self._find_upper_end()]
-        if self._is_bent.any() and grid[1] > 0.0:
-            grid = np.linspace(0.0, grid[1], _NON_CONCAVE_GRID + 1).tolist()
-        for mu in grid:
-            self._offer(mu)
-        queue: list[_Interval] = []
-        for left, right in itertools.pairwise(grid):
-            self._push(queue, left, right)
-        while queue:
-            interval = heapq.heappop(queue)
-            if -interval.negative_bound <= self._best + TOLERANCE:
-                break
-            if self._table.num_evaluated >= _MAX_POINTS:
-                gap = -interval.negative_bound - self._best
-                log.warning("combination of %d curves did not converge, gap %.2g", self._table.num_curves, gap)
-                return self._result(Outcome.FIT_FAILED)
-            self._offer(interval.split)
-            self._push(queue, interval.left, interval.split)
-            self._push(queue, interval.split, interval.right)
-        self._polish(self._best_set)
-        return self._result(Outcome.OK)
+    @property
+    def _known(self) -> SearchState:
+        if self._state is None:
+            self._state = start_search(self._set.curves.kind.size)
+        return self._state
 
-    def run_legacy(self) -> CombinationResult:
+    def find_bad(self) -> NDArray[np.int64]:
+        """Curves without a number at some point."""
+        state = self._known
+        values = state.value[: state.counters[NUM_POINTS]], state.slope[: state.counters[NUM_POINTS]]
+        is_good = np.isfinite(values[0]) & np.isfinite(values[1])
+        return np.flatnonzero(~is_good.all(axis=0))
+
+    def run(self) -> CombinationResult | None:
+        """Branch and bound over μ, then polish μ̂ of the winner; None if a curve has no number at some μ."""
+        curves, graph = self._set.curves, self._cliques.graph
+        if not self._set.others:
+            code, self._state = run_compiled(curves, graph, self._mu_max, self._is_free)
+        else:
+            code = NEEDS_POINT
+            while code == NEEDS_POINT:
+                code = advance(self._known, curves, graph, self._mu_max, self._is_free, False)
+                if code == NEEDS_POINT:
+                    self._ask()
+        if code == BAD_POINT:
+            return None
+        if code != DONE:
+            log.warning("combination of %d curves did not converge", curves.kind.size)
+        return self._result(Outcome.OK if code == DONE else Outcome.FIT_FAILED)
+
+    def run_legacy(self) -> CombinationResult | None:
         """Search of the reference program's second version: offset weights at μ = 1, μ̂ by iteration."""
-        mu = min(1.0, self._mu_max)
+        mu, state, curves = min(1.0, self._mu_max), self._known, self._set.curves
         for _ in range(_LEGACY_ITERATIONS):
-            weights = 2.0 * self._point(mu).value
+            point = find_point(state, curves, mu, False)
+            if point == -1:
+                point = self._ask()
+            if point < 0 or not (np.isfinite(state.value[point]).all() and np.isfinite(state.slope[point]).all()):
+                return None
+            weights = 2.0 * state.value[point]
             lifted = weights + (1.0 - weights.min()) if weights.min() < 0.0 else weights
             _, is_member = self._cliques.heaviest(lifted)
-            self._best, self._best_mu, self._best_set = -math.inf, mu, is_member
-            self._best = float(self._point(mu).value[is_member].sum())
-            mu_hat = self._maximise(is_member)
+            state.numbers[BEST], state.numbers[BEST_MU] = float(state.value[point][is_member].sum()), mu
+            state.best_set[:] = is_member
+            code, mu_hat = NEEDS_POINT, 0.0
+            while code == NEEDS_POINT:
+                code, mu_hat = maximise(state, curves, self._mu_max, False, is_member)
+                if code == NEEDS_POINT:
+                    self._ask()
+            if code == BAD_POINT:
+                return None
             if abs(mu_hat / mu - 1.0) < _LEGACY_PRECISION:
                 return self._result(Outcome.OK)
             if mu_hat > 0.0:
                 mu = mu_hat
         return self._result(Outcome.FIT_FAILED)
 
-    # -- pieces ---------------------------------------------------------------------------------------------------
-
-    def _point(self, mu: float) -> CurvePoint:
-        point = self._table.at(mu)
-        is_bad = ~(np.isfinite(point.value) & np.isfinite(point.slope))
-        if is_bad.any():
-            raise _CurveFailedError(np.flatnonzero(is_bad))
+    def _ask(self) -> int:
+        """Evaluate all curves at the μ the search needs; the number of the point."""
+        state = self._known
+        point = int(add_point(state, self._set.curves))
+        self._set.ask_others(float(state.numbers[REQUEST]), state.value[point], state.slope[point])
         return point
 
-    def _heaviest(self, weights: FloatArray) -> tuple[float, NDArray[np.bool_]]:
-        if not self._is_free:
-            return self._cliques.heaviest(weights)
-        total, is_member = self._cliques.heaviest(np.maximum(weights, 0.0))
-        return total, is_member & (weights > 0.0)
-
-    def _offer(self, mu: float) -> None:
-        """Best set at one μ becomes the incumbent if it is better than the one so far."""
-        total, is_member = self._heaviest(self._point(mu).value)
-        if total > self._best:
-            self._best, self._best_mu, self._best_set = total, mu, is_member
-
-    def _find_upper_end(self) -> float:
-        """A μ <= mu_max above which no curve rises: the best μ of every combination lies below."""
-        if self._mu_max <= 0.0:
-            return 0.0
-        mu = min(1.0, self._mu_max)
-        for _ in range(_MAX_DOUBLINGS):
-            if mu >= self._mu_max or not (self._point(mu).slope > 0.0).any():
-                break
-            mu = min(4.0 * mu, self._mu_max)
-        return mu
-
-    def _lines(self, left: CurvePoint, right: CurvePoint) -> tuple[FloatArray, FloatArray]:
-        """Slopes of straight lines through the left and the right value that bound the curves in between."""
-        rise, fall = left.slope, right.slope
-        if self._is_bent.any():
-            chord = (right.value - left.value) / (right.mu - left.mu)
-            rise = np.where(self._is_bent, np.maximum(rise, chord), rise)
-            fall = np.where(self._is_bent, np.minimum(fall, chord), fall)
-        return rise, fall
-
-    def _push(self, queue: list[_Interval], left_mu: float, right_mu: float) -> None:
-        """Bound the interval; queue it unless the bound says that nothing better is in it."""
-        width = right_mu - left_mu
-        if width <= _MU_PRECISION * max(right_mu, 1e-3):
-            return
-        left, right = self._point(left_mu), self._point(right_mu)
-        rise, fall = self._lines(left, right)
-        ends_left, ends_right = (left.value, left.value + rise * width), (right.value - fall * width, right.value)
-        # U(κ) = max over sets and both ends of a line in κ: convex. Cutting planes, from κ = 1 (left tangents) and 0.
-        lines: list[tuple[float, float]] = []
-        bound, best_set = math.inf, self._best_set
-        kappa_low, kappa_high, kappa = 0.0, 1.0, 1.0
-        for attempt in range(8):
-            value, set_there, slope = -math.inf, best_set, 0.0
-            for of_left, of_right in zip(ends_left, ends_right, strict=True):
-                total, is_member = self._heaviest(kappa * of_left + (1.0 - kappa) * of_right)
-                if total > value:
-                    value, set_there = total, is_member
-                    slope = float((of_left - of_right)[is_member].sum())
-            if value < bound:
-                bound, best_set = value, set_there
-            if bound <= self._best + TOLERANCE:
-                return
-            lines.append((value - slope * kappa, slope))
-            if slope > 0.0:
-                kappa_high = min(kappa_high, kappa)
-            else:
-                kappa_low = max(kappa_low, kappa)
-            if attempt == 0:
-                kappa = 0.0
-                continue
-            kappa, lower = _lowest_of_upper_envelope(lines, kappa_low, kappa_high)
-            if lower > self._best + TOLERANCE or bound - lower < 0.1 * TOLERANCE:
-                break
-        split = self._choose_split(left, right, best_set)
-        heapq.heappush(queue, _Interval(-bound, left_mu, right_mu, split))
-
-    def _choose_split(self, left: CurvePoint, right: CurvePoint, is_member: NDArray[np.bool_]) -> float:
-        """Where the bounding set has its maximum as far as the two points know, kept away from the ends."""
-        width = right.mu - left.mu
-        rise, fall = float(left.slope[is_member].sum()), float(right.slope[is_member].sum())
-        change = float((right.value - left.value)[is_member].sum())
-        if rise > 0.0 > fall:
-            step = _maximum_of_cubic(width, change, rise, fall)
-            crossing = (change - fall * width) / (rise - fall)
-            if step > 4.0 * crossing:
-                step = crossing  # far from a parabola: the tangents know the scale
-        else:
-            step = 0.5 * width if left.mu > 0.1 * right.mu else 0.25 * width
-        margin = 1e-6 * width
-        return left.mu + min(max(step, margin), width - margin)
-
-    def _polish(self, is_member: NDArray[np.bool_]) -> None:
-        """Refine μ̂ of the winning set; never makes it worse."""
-        self._maximise(is_member)
-        if self._is_free:  # a member may have turned harmful on the way
-            self._offer(self._best_mu)
-
-    def _maximise(self, is_member: NDArray[np.bool_]) -> float:
-        """μ̂ of one set on [0, mu_max]: bracketed root of the slope; the incumbent moves to the best point seen."""
-
-        def slope_at(mu: float) -> float:
-            point = self._point(mu)
-            total = float(point.value[is_member].sum())
-            if total > self._best or mu == self._best_mu:
-                self._best, self._best_mu, self._best_set = total, mu, is_member
-            return float(point.slope[is_member].sum())
-
-        if not is_member.any():
-            return 0.0
-        low, high = 0.0, self._find_upper_end()
-        for mu in sorted(self._table.evaluated):
-            if low < mu < high:
-                if float(self._point(mu).slope[is_member].sum()) > 0.0:
-                    low = mu
-                else:
-                    high = mu
-        slope_low, slope_high = slope_at(low), slope_at(high)
-        if slope_low <= 0.0:
-            return low
-        if slope_high >= 0.0:
-            return high
-        for iteration in range(100):
-            width = high - low
-            if width <= _MU_PRECISION * high:
-                break
-            left, right = self._point(low), self._point(high)
-            change = float((right.value - left.value)[is_member].sum())
-            step = _maximum_of_cubic(width, change, slope_low, slope_high)
-            if iteration % 4 == 3:
-                step = 0.5 * width
-            margin = 0.25 * _MU_PRECISION * high
-            mu = low + min(max(step, margin), width - margin)
-            slope = slope_at(mu)
-            if slope == 0.0:
-                return mu
-            # a parabola through the slope says how much ln L there is still to gain
-            curvature = (slope_low - slope_high) / width
-            if slope * slope < 2.0 * curvature * _POLISH_GAIN:
-                return mu
-            if slope > 0.0:
-                low, slope_low = mu, slope
-            else:
-                high, slope_high = mu, slope
-        return low if abs(slope_low) < abs(slope_high) else high
-
     def _result(self, outcome: Outcome) -> CombinationResult:
-        values = self._point(self._best_mu).value
-        members = tuple(int(i) for i in np.flatnonzero(self._best_set))
+        state = self._known
+        best_mu = float(state.numbers[BEST_MU])
+        points = state.mu[: state.counters[NUM_POINTS]].tolist()
+        values = state.value[points.index(best_mu)]
+        members = tuple(np.flatnonzero(state.best_set).tolist())
+        log_ratios = tuple(values[list(members)].tolist())
         return CombinationResult(
             members=members,
-            mu_hat=self._best_mu if members else 0.0,
-            tl=2.0 * float(sum(values[i] for i in members)),
-            log_ratios=tuple(float(values[i]) for i in members),
+            mu_hat=best_mu if members else 0.0,
+            tl=2.0 * math.fsum(log_ratios),
+            log_ratios=log_ratios,
             outcome=outcome,
-            num_points=self._table.num_evaluated,
+            num_points=len(points),
         )
-
-
-def _lowest_of_upper_envelope(lines: Sequence[tuple[float, float]], low: float, high: float) -> tuple[float, float]:
-    """Argument and value of min over [low, high] of the largest of the lines (intercept, slope)."""
-
-    def envelope(x: float) -> float:
-        return max(intercept + slope * x for intercept, slope in lines)
-
-    candidates = [low, high]
-    for k, (intercept, slope) in enumerate(lines):
-        for other_intercept, other_slope in lines[:k]:
-            if slope != other_slope:
-                x = (other_intercept - intercept) / (slope - other_slope)
-                if low < x < high:
-                    candidates.append(x)
-    best = min(candidates, key=envelope)
-    return best, envelope(best)
-
-
-def _maximum_of_cubic(width: float, change: float, rise: float, fall: float) -> float:
-    """Position in (0, width) of the maximum of the cubic with the given end slopes rise > 0 > fall and difference."""
-    mean = change / width
-    # slope(t) = rise + 2 b t + 3 a t², t in units of the width
-    a = rise + fall - 2.0 * mean
-    b = 3.0 * mean - 2.0 * rise - fall
-    discriminant = b * b - 3.0 * a * rise
-    if discriminant < 0.0:
-        return 0.5 * width
-    denominator = -b + math.sqrt(discriminant)
-    t = rise / denominator if denominator > 0.0 else 0.5
-    return width * t if 0.0 < t < 1.0 else 0.5 * width

@@ -1,8 +1,8 @@
-"""Many likelihood curves evaluated at one signal strength in one go.
+"""Many likelihood curves as arrays, evaluated at one signal strength by one compiled call.
 
-The combination asks for all curves at the same μ. Single regions and truncated Gaussians are gathered into arrays and
-evaluated by one compiled call; every other likelihood is asked one by one. Each μ is evaluated once and remembered:
-fits of expensive likelihoods are the cost of a search.
+The combination asks for all curves at the same μ. Single regions, truncated Gaussians and covariance models are packed into
+flat arrays that compiled code reads; every other likelihood is asked one by one. At μ = 0 a covariance model needs no fit:
+its background fit is known.
 """
 
 from __future__ import annotations
@@ -11,106 +11,253 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from numba import njit
+from numpy.typing import NDArray
 
+from inference.likelihoods.covariance import CovarianceLikelihood
+from inference.likelihoods.newton import fit_nuisances
 from inference.likelihoods.protocol import Likelihood
-from inference.likelihoods.single_region import RegionProfiles, SingleRegionLikelihood, profile_arrays
+from inference.likelihoods.single_region import SingleRegionLikelihood, _profile_one
 from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood
 from inference.settings import Conventions
-from inference.types import FloatArray, IntArray
+from inference.types import FloatArray, IntArray, Outcome
+
+REGION, SMODELS_REGION, GAUSSIAN, COVARIANCE, OTHER = range(5)
+"""Kinds of curves."""
 
 
-class CurvePoint(NamedTuple):
-    """All curves at one signal strength.
+class CovariancePack(NamedTuple):
+    """Background models with covariances and their data, one behind the other.
 
     Attributes:
-        mu: signal strength.
-        value: ln L(μ)/L(0) per curve, shape (num_curves,).
-        slope: d/dμ of the value, shape (num_curves,).
+        start: first bin of each model, shape (num_models + 1,).
+        matrix_start: first element of each precision matrix, shape (num_models + 1,).
+        observed, offset, sd, bend, lower, upper: per bin, see `inference.likelihoods.newton.fit_nuisances`.
+        pulls: background fit per bin.
+        residual: 1 - n/λ at the background fit per bin; 1 where nothing was observed.
+        precision: elements of all precision matrices.
+        at_zero: minimum of the background fit without constants, per model.
     """
 
-    mu: float
-    value: FloatArray
-    slope: FloatArray
+    start: IntArray
+    matrix_start: IntArray
+    observed: FloatArray
+    offset: FloatArray
+    sd: FloatArray
+    bend: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    pulls: FloatArray
+    residual: FloatArray
+    precision: FloatArray
+    at_zero: FloatArray
 
 
-class _Regions:
-    """Single regions of one convention, as arrays."""
+class Curves(NamedTuple):
+    """Likelihood curves as arrays.
 
-    def __init__(self, positions: list[int], members: list[SingleRegionLikelihood]) -> None:
-        self.positions: IntArray = np.array(positions, dtype=np.int32)
-        self._observed = np.array([m.data for m in members], dtype=np.float64)
-        self._background = np.array([m.background for m in members], dtype=np.float64)
-        self._error = np.array([m.background_error for m in members], dtype=np.float64)
-        self._signal = np.array([m.signal for m in members], dtype=np.float64)
-        self._conventions = members[0].conventions
-        self._nll_zero = self._profile(0.0).nll
+    Attributes:
+        kind: one of the kinds above, shape (num_curves,).
+        parameters: regions: n, b, δ, s [events]; Gaussians: centre, 1/σ²; shape (num_curves, 4).
+        at_zero: -ln L(0) of regions, shape (num_curves,).
+        is_bent: whether a curve is not known to be concave.
+        part: model of each covariance curve in the pack; -1 for others.
+        signal: expected signal per bin of the pack [events].
+        pack: the covariance models.
+    """
 
-    def _profile(self, mu: float) -> RegionProfiles:
-        return profile_arrays(mu, self._observed, self._background, self._error, self._signal, self._conventions)
-
-    def log_ratios(self, mu: float) -> tuple[FloatArray, FloatArray]:
-        nll, slope, _ = self._profile(mu)
-        return self._nll_zero - nll, -slope
-
-
-class _Gaussians:
-    """Truncated Gaussians as arrays."""
-
-    def __init__(self, positions: list[int], members: list[TruncatedGaussianLikelihood]) -> None:
-        self.positions: IntArray = np.array(positions, dtype=np.int32)
-        self._centre = np.array([m.centre for m in members])
-        self._inverse = 1.0 / np.array([m.sigma_mu for m in members]) ** 2
-
-    def log_ratios(self, mu: float) -> tuple[FloatArray, FloatArray]:
-        return 0.5 * mu * (2.0 * self._centre - mu) * self._inverse, (self._centre - mu) * self._inverse
+    kind: NDArray[np.int8]
+    parameters: FloatArray
+    at_zero: FloatArray
+    is_bent: NDArray[np.bool_]
+    part: IntArray
+    signal: FloatArray
+    pack: CovariancePack
 
 
-class CurveTable:
-    """Memo of all curves by signal strength.
+@njit(cache=True)
+def _covariance_curve(mu: float, model: int, signal: FloatArray, pack: CovariancePack) -> tuple[float, float]:
+    """ln L(μ)/L(0) and slope of a covariance model; nan if the fit does not converge."""
+    first, last = pack.start[model], pack.start[model + 1]
+    s = signal[first:last]
+    if mu == 0.0:
+        slope = 0.0
+        for i in range(last - first):
+            slope -= s[i] * pack.residual[first + i]
+        return 0.0, slope
+    size = last - first
+    matrix = pack.matrix_start[model]
+    precision = pack.precision[matrix : matrix + size * size].reshape(size, size)
+    x = np.empty(size)
+    has_converged, value, rise, _, _ = fit_nuisances(
+        mu,
+        pack.observed[first:last],
+        pack.offset[first:last],
+        s,
+        precision,
+        pack.sd[first:last],
+        pack.bend[first:last],
+        pack.lower[first:last],
+        pack.upper[first:last],
+        pack.pulls[first:last],
+        x,
+    )
+    if not has_converged:
+        return np.nan, np.nan
+    return pack.at_zero[model] - value, -rise
+
+
+@njit(cache=True)
+def evaluate_curves(mu: float, curves: Curves, value: FloatArray, slope: FloatArray) -> None:
+    """Write ln L(μ)/L(0) and its slope of every curve; those of kind OTHER are left as they are.
 
     Args:
-        curves: the likelihoods; their outcome must be OK.
+        mu: signal strength.
+        curves: the curves.
+        value: output, shape (num_curves,); nan where a fit failed.
+        slope: output, shape (num_curves,).
+    """
+    for i in range(curves.kind.shape[0]):
+        kind = curves.kind[i]
+        p = curves.parameters[i]
+        if kind == GAUSSIAN:
+            value[i] = 0.5 * mu * (2.0 * p[0] - mu) * p[1]
+            slope[i] = (p[0] - mu) * p[1]
+        elif kind == COVARIANCE:
+            value[i], slope[i] = _covariance_curve(mu, curves.part[i], curves.signal, curves.pack)
+        elif kind != OTHER:
+            nll, rise, _ = _profile_one(mu, p[0], p[1], p[2], p[3], kind == SMODELS_REGION)
+            value[i] = curves.at_zero[i] - nll
+            slope[i] = -rise
+
+
+@njit(cache=True)
+def prepare_regions(curves: Curves, is_usable: NDArray[np.bool_]) -> None:
+    """Fill in -ln L(0) of the regions; regions without a number are not usable."""
+    for i in range(curves.kind.shape[0]):
+        if curves.kind[i] <= SMODELS_REGION:
+            p = curves.parameters[i]
+            nll, _, _ = _profile_one(0.0, p[0], p[1], p[2], p[3], curves.kind[i] == SMODELS_REGION)
+            curves.at_zero[i] = nll
+            is_usable[i] = np.isfinite(nll) and np.isfinite(p[3])
+
+
+def _build_pack(likelihoods: Sequence[CovarianceLikelihood]) -> CovariancePack:
+    def flat(arrays: Sequence[FloatArray]) -> FloatArray:
+        return np.concatenate([np.empty(0), *arrays])
+
+    models = [likelihood.model for likelihood in likelihoods]
+    sizes = [model.num_bins for model in models]
+    data = [likelihood.data for likelihood in likelihoods]
+    zero = [likelihood.background_fit for likelihood in likelihoods]
+    residual = []
+    for model, counts, fit in zip(models, data, zero, strict=True):
+        mean = model.offset + (model.sd + model.bend * fit.pulls) * fit.pulls
+        with np.errstate(divide="ignore", invalid="ignore"):
+            residual.append(np.where(counts.counts > 0.0, 1.0 - counts.counts / mean, 1.0))
+    return CovariancePack(
+        start=np.array([0, *np.cumsum(sizes)], dtype=np.int32),
+        matrix_start=np.array([0, *np.cumsum(np.square(sizes))], dtype=np.int32),
+        observed=flat([counts.counts for counts in data]),
+        offset=flat([model.offset for model in models]),
+        sd=flat([model.sd for model in models]),
+        bend=flat([model.bend for model in models]),
+        lower=flat([counts.lower for counts in data]),
+        upper=flat([counts.upper for counts in data]),
+        pulls=flat([fit.pulls for fit in zero]),
+        residual=flat(residual),
+        precision=flat([model.precision.ravel() for model in models]),
+        at_zero=np.array([likelihood.minimum_at_zero for likelihood in likelihoods], dtype=np.float64),
+    )
+
+
+_NO_MODELS = _build_pack(())
+_packs: dict[tuple[object, ...], CovariancePack] = {}
+_MAX_PACKS = 4096
+
+
+def pack_covariances(likelihoods: Sequence[CovarianceLikelihood]) -> CovariancePack:
+    """Their models and data behind one another; packs of an analysis's own data are remembered."""
+    if not likelihoods:
+        return _NO_MODELS
+    if any(likelihood.has_own_counts for likelihood in likelihoods):
+        return _build_pack(likelihoods)
+    key = tuple((likelihood.model, likelihood.data_kind) for likelihood in likelihoods)
+    pack = _packs.get(key)
+    if pack is None:
+        if len(_packs) >= _MAX_PACKS:
+            _packs.clear()
+        pack = _packs[key] = _build_pack(likelihoods)
+    return pack
+
+
+class CurveSet:
+    """Curves as arrays, with the likelihoods that compiled code cannot ask.
+
+    Args:
+        likelihoods: any likelihoods, in the order of the curves.
+
+    Attributes:
+        curves: the arrays.
+        others: position and likelihood of every curve of kind OTHER.
+        is_usable: which curves yield numbers at all, shape (num_curves,).
     """
 
-    def __init__(self, curves: Sequence[Likelihood]) -> None:
-        self.num_curves = len(curves)
-        self.is_concave = np.array([curve.is_concave for curve in curves], dtype=np.bool_)
-        self._points: dict[float, CurvePoint] = {}
-        regions: dict[Conventions, tuple[list[int], list[SingleRegionLikelihood]]] = {}
-        gaussians: tuple[list[int], list[TruncatedGaussianLikelihood]] = ([], [])
-        self._others: list[tuple[int, Likelihood]] = []
-        for index, curve in enumerate(curves):
-            if isinstance(curve, SingleRegionLikelihood):
-                positions, members = regions.setdefault(curve.conventions, ([], []))
-                positions.append(index)
-                members.append(curve)
-            elif isinstance(curve, TruncatedGaussianLikelihood):
-                gaussians[0].append(index)
-                gaussians[1].append(curve)
+    def __init__(self, likelihoods: Sequence[Likelihood]) -> None:
+        size = len(likelihoods)
+        kind, part = np.empty(size, dtype=np.int8), np.full(size, -1, dtype=np.int32)
+        parameters, is_bent = np.zeros((size, 4)), np.zeros(size, dtype=np.bool_)
+        self.is_usable: NDArray[np.bool_] = np.ones(size, dtype=np.bool_)
+        self.others: list[tuple[int, Likelihood]] = []
+        covariances: list[CovarianceLikelihood] = []
+        for i, likelihood in enumerate(likelihoods):
+            if isinstance(likelihood, SingleRegionLikelihood):
+                kind[i] = SMODELS_REGION if likelihood.conventions.has(Conventions.REGION_NUISANCES) else REGION
+                parameters[i] = likelihood.data, likelihood.background, likelihood.background_error, likelihood.signal
+                continue
+            self.is_usable[i] = likelihood.outcome is Outcome.OK
+            if isinstance(likelihood, TruncatedGaussianLikelihood):
+                kind[i] = GAUSSIAN
+                parameters[i, 0] = likelihood.centre
+                parameters[i, 1] = 1.0 / likelihood.sigma_mu**2 if self.is_usable[i] else np.nan
+                continue
+            is_bent[i] = not likelihood.is_concave
+            if isinstance(likelihood, CovarianceLikelihood) and self.is_usable[i]:
+                kind[i], part[i] = COVARIANCE, len(covariances)
+                covariances.append(likelihood)
             else:
-                self._others.append((index, curve))
-        self._batches: list[_Regions | _Gaussians] = [_Regions(*group) for group in regions.values()]
-        if gaussians[0]:
-            self._batches.append(_Gaussians(*gaussians))
+                kind[i] = OTHER
+                self.others.append((i, likelihood))
+        signal = np.concatenate([np.empty(0), *(likelihood.signal for likelihood in covariances)])
+        self.curves = Curves(kind, parameters, np.zeros(size), is_bent, part, signal, pack_covariances(covariances))
+        prepare_regions(self.curves, self.is_usable)
 
-    @property
-    def num_evaluated(self) -> int:
-        """Distinct signal strengths evaluated so far."""
-        return len(self._points)
+    def at(self, mu: float) -> tuple[FloatArray, FloatArray]:
+        """ln L(μ)/L(0) and slope of every curve; nan where a fit failed."""
+        value, slope = np.empty(len(self.curves.kind)), np.empty(len(self.curves.kind))
+        evaluate_curves(mu, self.curves, value, slope)
+        self.ask_others(mu, value, slope)
+        return value, slope
 
-    @property
-    def evaluated(self) -> tuple[float, ...]:
-        """The signal strengths evaluated so far."""
-        return tuple(self._points)
+    def ask_others(self, mu: float, value: FloatArray, slope: FloatArray) -> None:
+        """Write the curves that compiled code left out."""
+        for i, likelihood in self.others:
+            value[i], slope[i] = likelihood.log_ratio(mu)
 
-    def at(self, mu: float) -> CurvePoint:
-        """All curves at one μ; nan where a fit failed."""
-        point = self._points.get(mu)
-        if point is None:
-            value, slope = np.empty(self.num_curves), np.empty(self.num_curves)
-            for batch in self._batches:
-                value[batch.positions], slope[batch.positions] = batch.log_ratios(mu)
-            for index, curve in self._others:
-                value[index], slope[index] = curve.log_ratio(mu)
-            point = self._points[mu] = CurvePoint(mu, value, slope)
-        return point
+    def select(self, rows: NDArray[np.int64]) -> CurveSet:
+        """The curves of some rows; arrays of the pack are shared."""
+        chosen = object.__new__(CurveSet)
+        curves = self.curves
+        position = {int(row): i for i, row in enumerate(rows)}
+        chosen.is_usable = self.is_usable[rows]
+        chosen.others = [(position[i], likelihood) for i, likelihood in self.others if i in position]
+        chosen.curves = Curves(
+            curves.kind[rows],
+            curves.parameters[rows],
+            curves.at_zero[rows],
+            curves.is_bent[rows],
+            curves.part[rows],
+            curves.signal,
+            curves.pack,
+        )
+        return chosen
