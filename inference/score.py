@@ -25,18 +25,13 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from inference.analysis_models.registry import find_analysis_model
+from inference.candidates import Candidate, Candidates
 from inference.cliques import BoolMatrix
-from inference.combination import CombinationRule, find_best_combination
-from inference.likelihoods.protocol import Likelihood
-from inference.likelihoods.single_region import SingleRegionLikelihood, profile_arrays
-from inference.likelihoods.truncated_gaussian import build_truncated_gaussian
+from inference.combination import CombinationRule, combine
 from inference.settings import Conventions
-from inference.types import FloatArray, Outcome, PredictionKind, Predictions
+from inference.types import Outcome, Predictions
 
 if TYPE_CHECKING:
     from database.results.store import ResultsStore
@@ -74,6 +69,9 @@ class ScoreSettings(BaseModel):
         description="signal region that stands for an analysis: v1_largest_ratio (UL_obs/UL_exp) or v2_most_significant",
     )
     use_combined: bool = Field(True, description="whether an analysis's own combination of regions replaces its single regions")
+    full_likelihoods: bool = Field(
+        True, description="whether full likelihoods (HistFactory) enter; without them such an analysis is one signal region: faster"
+    )
     use_upper_limits: bool = Field(True, description="whether pairs of limits enter as truncated Gaussians")
     max_asymmetry: float = Field(
         0.4, ge=0, le=1, description="pairs of limits with a larger |obs - exp|/(obs + exp) are not used; 1: all are"
@@ -140,26 +138,6 @@ def k_score(tl: float, log_prior: float) -> float:
     return tl + 2.0 * log_prior if math.isfinite(tl) else -math.inf
 
 
-class Candidate(NamedTuple):
-    """The likelihood that stands for an analysis and a kind of result.
-
-    Attributes:
-        prediction: index into the predictions.
-        result: index into `store.results`.
-        dataset: index of the signal region, -1 for an analysis's own combination.
-        analysis_id: e.g. "CMS-SUS-19-006".
-        kind: upper limit, single region or combined.
-        likelihood: ln L(μ), at μ = 1 the model as predicted.
-    """
-
-    prediction: int
-    result: int
-    dataset: int
-    analysis_id: str
-    kind: PredictionKind
-    likelihood: Likelihood
-
-
 class ScoredMember(NamedTuple):
     """One likelihood of the best combination.
 
@@ -198,25 +176,8 @@ def select_candidates(predictions: Predictions, store: ResultsStore, settings: S
     Ties between regions go to the one that comes first in the store. Regions without a published expected limit lose
     against regions with one under `v1_largest_ratio`.
     """
-    candidates: list[Candidate] = []
-    combined: set[str] = set()
-    if settings.use_combined:
-        for index in np.flatnonzero(predictions.kind == PredictionKind.COMBINED).tolist():
-            result = int(predictions.result[index])
-            record = store.results[result]
-            if record.analysis_id in combined:
-                continue
-            model = find_analysis_model(store, result, settings.conventions)
-            if model is None:
-                continue
-            likelihood = model.likelihood(predictions.region_yields[result])
-            candidates.append(Candidate(index, result, -1, record.analysis_id, PredictionKind.COMBINED, likelihood))
-            combined.add(record.analysis_id)
-    regions = np.flatnonzero(predictions.kind == PredictionKind.EFFICIENCY_MAP)
-    candidates.extend(_choose_regions(predictions, store, settings, regions, combined))
-    if settings.use_upper_limits:
-        candidates.extend(_choose_limits(predictions, store, settings))
-    return tuple(sorted(candidates, key=lambda c: (c.analysis_id, c.kind, c.result)))
+    found = Candidates(predictions, store, settings)
+    return tuple(found[i] for i in range(len(found)))
 
 
 def score(
@@ -237,91 +198,9 @@ def score(
     """
     if predictions.result.size == 0:
         return ScoreResult(math.nan, 0.0, (), Outcome.NO_PREDICTION, {}, 0)
-    candidates = select_candidates(predictions, store, settings)
-    results = np.array([c.result for c in candidates], dtype=np.int64)
-    found = find_best_combination(
-        [c.likelihood for c in candidates],
-        combinability[np.ix_(results, results)],
-        mu_max,
-        settings.combination_rule,
-        settings.min_members,
-    )
+    candidates = Candidates(predictions, store, settings)
+    results = candidates.results
+    found = combine(candidates.curve_set, combinability[results[:, None], results], mu_max, settings.combination_rule, settings.min_members)
     members = tuple(ScoredMember(candidates[i], value) for i, value in zip(found.members, found.log_ratios, strict=True))
-    failures = Counter(candidates[i].analysis_id for i in found.failures)
+    failures = Counter(candidates.analysis_id(i) for i in found.failures)
     return ScoreResult(found.tl, found.mu_hat, members, found.outcome, dict(failures), len(candidates))
-
-
-def _choose_regions(
-    predictions: Predictions, store: ResultsStore, settings: ScoreSettings, rows: NDArray[np.int64], combined: set[str]
-) -> list[Candidate]:
-    """One signal region per analysis that has no combination of its own."""
-    if rows.size == 0:
-        return []
-    datasets = predictions.dataset[rows]
-    observed, background, error = store.observed_n[datasets], store.expected_bg[datasets], store.bg_error[datasets]
-    lumi = {r: store.results[r].lumi_ifb for r in np.unique(predictions.result[rows]).tolist()}
-    signal = predictions.xsec_fb[rows] * np.array([lumi[r] for r in predictions.result[rows].tolist()])
-    if settings.region_choice is RegionChoice.V1_LARGEST_RATIO:
-        merit = predictions.ul_obs_fb[rows] / predictions.ul_exp_fb[rows]
-    else:
-        arrays = [np.ascontiguousarray(a, dtype=np.float64) for a in (observed, background, error, signal)]
-        n, b, delta, s = arrays
-        zero = profile_arrays(0.0, n, b, delta, s, settings.conventions).nll
-        merit = zero - profile_arrays(1.0, n, b, delta, s, settings.conventions).nll
-    chosen = _first_of_best(predictions, store, rows, merit)
-    candidates = []
-    for k in chosen:
-        index = int(rows[k])
-        result = int(predictions.result[index])
-        analysis_id = store.results[result].analysis_id
-        if analysis_id in combined:
-            continue
-        likelihood = SingleRegionLikelihood(
-            float(observed[k]), float(background[k]), float(error[k]), float(signal[k]), conventions=settings.conventions
-        )
-        candidates.append(Candidate(index, result, int(datasets[k]), analysis_id, PredictionKind.EFFICIENCY_MAP, likelihood))
-    return candidates
-
-
-def _choose_limits(predictions: Predictions, store: ResultsStore, settings: ScoreSettings) -> list[Candidate]:
-    """One pair of limits per analysis, among those that define a truncated Gaussian."""
-    observed, expected = predictions.ul_obs_fb, predictions.ul_exp_fb
-    with np.errstate(invalid="ignore"):
-        is_pair = (predictions.kind == PredictionKind.UPPER_LIMIT) & (observed > 0.0) & (expected > 0.0)
-        is_pair &= np.abs(observed - expected) <= settings.max_asymmetry * (observed + expected)
-    rows = np.flatnonzero(is_pair)
-    if rows.size == 0:
-        return []
-    likelihoods = [
-        build_truncated_gaussian(
-            float(predictions.xsec_fb[i]),
-            float(observed[i]),
-            float(expected[i]),
-            max_excess_sigmas=settings.max_excess_sigmas,
-            widening=settings.limit_widening,
-        )
-        for i in rows.tolist()
-    ]
-    if settings.region_choice is RegionChoice.V1_LARGEST_RATIO:
-        merit = observed[rows] / expected[rows]
-    else:
-        merit = np.array([likelihood.log_ratio(1.0).value for likelihood in likelihoods])
-    candidates = []
-    for k in _first_of_best(predictions, store, rows, merit):
-        index = int(rows[k])
-        result = int(predictions.result[index])
-        dataset = int(predictions.dataset[index])
-        analysis_id = store.results[result].analysis_id
-        candidates.append(Candidate(index, result, dataset, analysis_id, PredictionKind.UPPER_LIMIT, likelihoods[k]))
-    return candidates
-
-
-def _first_of_best(predictions: Predictions, store: ResultsStore, rows: NDArray[np.int64], merit: FloatArray) -> list[int]:
-    """Position in `rows` of the entry with the largest merit per analysis; nan loses, ties go to the first."""
-    best: dict[str, int] = {}
-    for k, (result, value) in enumerate(zip(predictions.result[rows].tolist(), merit.tolist(), strict=True)):
-        analysis_id = store.results[result].analysis_id
-        other = best.get(analysis_id)
-        if other is None or value > merit[other] or (merit[other] != merit[other] and value == value):
-            best[analysis_id] = k
-    return list(best.values())

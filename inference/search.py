@@ -88,10 +88,10 @@ def add_point(state: SearchState, curves: Curves) -> int:
 
 @njit(cache=True)
 def _is_finite(state: SearchState, point: int) -> bool:
+    is_finite = True
     for i in range(state.value.shape[1]):
-        if not (math.isfinite(state.value[point, i]) and math.isfinite(state.slope[point, i])):
-            return False
-    return True
+        is_finite = is_finite and math.isfinite(state.value[point, i]) and math.isfinite(state.slope[point, i])
+    return is_finite
 
 
 @njit(cache=True)
@@ -368,10 +368,10 @@ def advance(state: SearchState, curves: Curves, graph: Graph, mu_max: float, is_
             _push(state, points[k], points[k + 1], graph, is_free, curves.is_bent)
         state.counters[_PHASE] = _BRANCHING
     while state.counters[_PHASE] == _BRANCHING:
-        if state.counters[_PENDING] < 0:
-            if not _pop(state) or state.bound[state.counters[_PENDING]] <= state.numbers[BEST] + TOLERANCE:
-                state.counters[_PHASE] = _POLISHING
-                break
+        is_exhausted = state.counters[_PENDING] < 0 and not _pop(state)
+        if is_exhausted or state.bound[state.counters[_PENDING]] <= state.numbers[BEST] + TOLERANCE:
+            state.counters[_PHASE] = _POLISHING
+            break
         if state.counters[NUM_POINTS] >= MAX_POINTS:
             return NOT_CONVERGED
         pending = state.counters[_PENDING]

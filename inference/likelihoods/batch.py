@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.newton import fit_nuisances
 from inference.likelihoods.protocol import Likelihood
-from inference.likelihoods.single_region import SingleRegionLikelihood, _profile_one
+from inference.likelihoods.single_region import SingleRegionLikelihood, profile_region
 from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood
 from inference.settings import Conventions
 from inference.types import FloatArray, IntArray, Outcome
@@ -126,7 +126,7 @@ def evaluate_curves(mu: float, curves: Curves, value: FloatArray, slope: FloatAr
         elif kind == COVARIANCE:
             value[i], slope[i] = _covariance_curve(mu, curves.part[i], curves.signal, curves.pack)
         elif kind != OTHER:
-            nll, rise, _ = _profile_one(mu, p[0], p[1], p[2], p[3], kind == SMODELS_REGION)
+            nll, rise, _ = profile_region(mu, p[0], p[1], p[2], p[3], kind == SMODELS_REGION)
             value[i] = curves.at_zero[i] - nll
             slope[i] = -rise
 
@@ -137,7 +137,7 @@ def prepare_regions(curves: Curves, is_usable: NDArray[np.bool_]) -> None:
     for i in range(curves.kind.shape[0]):
         if curves.kind[i] <= SMODELS_REGION:
             p = curves.parameters[i]
-            nll, _, _ = _profile_one(0.0, p[0], p[1], p[2], p[3], curves.kind[i] == SMODELS_REGION)
+            nll, _, _ = profile_region(0.0, p[0], p[1], p[2], p[3], curves.kind[i] == SMODELS_REGION)
             curves.at_zero[i] = nll
             is_usable[i] = np.isfinite(nll) and np.isfinite(p[3])
 
@@ -232,6 +232,13 @@ class CurveSet:
         self.curves = Curves(kind, parameters, np.zeros(size), is_bent, part, signal, pack_covariances(covariances))
         prepare_regions(self.curves, self.is_usable)
 
+    @classmethod
+    def of_arrays(cls, curves: Curves, others: list[tuple[int, Likelihood]], is_usable: NDArray[np.bool_]) -> CurveSet:
+        """Curves that are arrays already, with the likelihoods of kind OTHER by position."""
+        made = cls.__new__(cls)
+        made.curves, made.others, made.is_usable = curves, others, is_usable
+        return made
+
     def at(self, mu: float) -> tuple[FloatArray, FloatArray]:
         """ln L(μ)/L(0) and slope of every curve; nan where a fit failed."""
         value, slope = np.empty(len(self.curves.kind)), np.empty(len(self.curves.kind))
@@ -246,18 +253,10 @@ class CurveSet:
 
     def select(self, rows: NDArray[np.int64]) -> CurveSet:
         """The curves of some rows; arrays of the pack are shared."""
-        chosen = object.__new__(CurveSet)
-        curves = self.curves
-        position = {int(row): i for i, row in enumerate(rows)}
-        chosen.is_usable = self.is_usable[rows]
-        chosen.others = [(position[i], likelihood) for i, likelihood in self.others if i in position]
-        chosen.curves = Curves(
-            curves.kind[rows],
-            curves.parameters[rows],
-            curves.at_zero[rows],
-            curves.is_bent[rows],
-            curves.part[rows],
-            curves.signal,
-            curves.pack,
-        )
-        return chosen
+        curves, position = self.curves, {int(row): i for i, row in enumerate(rows)}
+        chosen = Curves(
+            curves.kind[rows], curves.parameters[rows], curves.at_zero[rows], curves.is_bent[rows], curves.part[rows],
+            curves.signal, curves.pack,
+        )  # fmt: skip
+        others = [(position[i], likelihood) for i, likelihood in self.others if i in position]
+        return CurveSet.of_arrays(chosen, others, self.is_usable[rows])

@@ -31,14 +31,14 @@ _SMODELS_THETA_RANGE = 10.0
 
 
 @njit(cache=True)
-def _profile_one(
+def profile_region(
     mu: float, observed: float, background: float, error: float, signal: float, is_smodels: bool
 ) -> tuple[float, float, float]:
-    """Profiled -ln L, its slope in μ and the fitted θ of one region."""
+    """Profiled -ln L, its slope in μ and the fitted θ [events] of one region; see `profile_single_regions`."""
     n = observed
     variance = error * error
     without_theta = background + mu * signal
-    lower, upper = -background, math.inf
+    lower, upper = -min(background, without_theta), math.inf  # with a negative signal the sum of both stays >= 0
     if is_smodels:
         lower, upper = -_SMODELS_THETA_RANGE * n, _SMODELS_THETA_RANGE * n
     theta = 0.0
@@ -83,7 +83,7 @@ def _profile_regions(
 ) -> None:
     """Write profiled -ln L(μ), d(-ln L)/dμ and θ̂ of every region into the last three arrays."""
     for i in range(observed.shape[0]):
-        nll[i], slope[i], theta[i] = _profile_one(mu, observed[i], background[i], error[i], signal[i], is_smodels)
+        nll[i], slope[i], theta[i] = profile_region(mu, observed[i], background[i], error[i], signal[i], is_smodels)
 
 
 class RegionProfiles(NamedTuple):
@@ -180,12 +180,22 @@ class SingleRegionLikelihood:
 
     def asimov_count(self, observed: float) -> float:
         """Expected events of the background-only fit to an event count."""
-        *_, theta = _profile_one(0.0, observed, self.background, self.background_error, 0.0, self._is_smodels)
+        *_, theta = profile_region(0.0, observed, self.background, self.background_error, 0.0, self._is_smodels)
         return max(0.0, self.background + float(theta))
 
     def asimov(self) -> SingleRegionLikelihood:
         """The same signal with the background-only fit to this likelihood's data as data, nuisance centred at 0."""
         return replace(self, observed=self.asimov_count(self.data), data_kind=DataKind.OBSERVED)
+
+    def asimov_with(self, is_moved: bool) -> SingleRegionLikelihood:
+        """The same, with the nuisance centred where the fit puts it (moved), or at 0."""
+        fitted = self.asimov()
+        return replace(fitted, background=fitted.observed) if is_moved else fitted
+
+    @property
+    def mu_min(self) -> float:
+        """Smallest signal strength without a negative expectation: -b/s."""
+        return -self.background / self.signal if self.signal > 0.0 else 0.0
 
     @property
     def is_concave(self) -> bool:
@@ -212,7 +222,7 @@ class SingleRegionLikelihood:
         if self.signal <= 0.0:
             return math.inf
         n, mu_hat = self.data, self.mu_hat
-        *_, theta = _profile_one(mu_hat, n, self.background, self.background_error, self.signal, self._is_smodels)
+        *_, theta = profile_region(mu_hat, n, self.background, self.background_error, self.signal, self._is_smodels)
         mean = mu_hat * self.signal + self.background + theta
         if self._is_smodels:
             weight = n if n > 0.0 else max(self.background, 1e-10)
@@ -235,5 +245,5 @@ class SingleRegionLikelihood:
         return self.conventions.has(Conventions.REGION_NUISANCES)
 
     def _profile(self, mu: float) -> tuple[float, float, float]:
-        nll, slope, theta = _profile_one(float(mu), self.data, self.background, self.background_error, self.signal, self._is_smodels)
+        nll, slope, theta = profile_region(float(mu), self.data, self.background, self.background_error, self.signal, self._is_smodels)
         return float(nll), float(slope), float(theta)

@@ -42,26 +42,59 @@ def _log_upper_tail(x: float) -> float:
 
 
 @njit(cache=True)
-def _excess(m: float, y: float) -> float:
-    return _log_upper_tail(y - m) - _log_upper_tail(-m) - math.log(0.05)
+def _hazard(x: float) -> float:
+    """φ(x)/Q(x)."""
+    if x < 20.0:
+        return math.exp(-0.5 * x * x) / (_SQRT2 * math.sqrt(math.pi)) / (0.5 * math.erfc(x / _SQRT2))
+    return x + 1.0 / x - 2.0 / (x * x * x)
 
 
 @njit(cache=True)
 def _solve_centre(y: float) -> float:
-    """m = μ̂/σ with Q(y - m) = 0.05 Q(-m): the truncated Gaussian's 95 % point lies at y = u/σ > 0."""
+    """m = μ̂/σ with Q(y - m) = 0.05 Q(-m): the truncated Gaussian's 95 % point lies at y = u/σ > 0.
+
+    Newton's method inside a bracket; ln Q(y - m) - ln Q(-m) rises with m.
+    """
     high = y  # Q(0)/Q(-y) > 0.05: the root lies below
-    low = min(y - 2.0, -1.0)
-    while _excess(low, y) > 0.0 and low > -1e6:
-        low *= 2.0
+    low = -math.inf
+    m = y - 1.6448536269514722
+    if m < 0.0:  # far below, ln Q(y - m)/Q(-m) = y m - y²/2
+        m = min(m + 1.0, 0.5 * y + math.log(0.05) / y) if y < 1.0 else m
     for _ in range(200):
-        mid = 0.5 * (low + high)
-        if mid in (low, high):
-            break
-        if _excess(mid, y) > 0.0:
-            high = mid
+        excess = _log_upper_tail(y - m) - _log_upper_tail(-m) - math.log(0.05)
+        if excess > 0.0:
+            high = m
         else:
-            low = mid
-    return 0.5 * (low + high)
+            low = m
+        step = -excess / (_hazard(y - m) - _hazard(-m))
+        following = m + step
+        if not low < following < high:
+            following = 0.5 * (low + high) if low > -math.inf else m - 2.0 * (1.0 + abs(m))
+        if abs(following - m) <= 1e-15 * max(1.0, abs(m)) or following in (low, high):
+            return following
+        m = following
+    return m
+
+
+@njit(cache=True)
+def gaussian_of_limits(
+    xsec_fb: float, ul_obs_fb: float, ul_exp_fb: float, max_excess_sigmas: float, widening: float
+) -> tuple[float, float]:
+    """Centre and width of the truncated Gaussian of a cross section and its limits; nan where they define none.
+
+    Args:
+        xsec_fb: predicted cross section at μ = 1 [fb].
+        ul_obs_fb, ul_exp_fb: 95 % CL limits [fb].
+        max_excess_sigmas, widening: see `build_truncated_gaussian`.
+    """
+    if not (0.0 < xsec_fb < math.inf and 0.0 < ul_exp_fb < math.inf and 0.0 < ul_obs_fb < math.inf):
+        return math.nan, math.nan
+    limit, expected = ul_obs_fb / xsec_fb, ul_exp_fb / xsec_fb
+    limit = min(limit, expected * (1.0 + max_excess_sigmas / CONFIDENCE_FACTOR))
+    if limit > expected:
+        expected /= 1.0 - widening * abs(limit - expected) / (limit + expected)
+    sigma = expected / CONFIDENCE_FACTOR
+    return sigma * _solve_centre(limit / sigma), sigma
 
 
 def asymmetry(ul_obs: float, ul_exp: float) -> float:
@@ -100,6 +133,14 @@ class TruncatedGaussianLikelihood:
     def mu_hat(self) -> float:
         """The centre, or 0 where it is negative."""
         return max(0.0, self.centre)
+
+    def asimov(self) -> TruncatedGaussianLikelihood:
+        """The same with expected data: centred at 0."""
+        return TruncatedGaussianLikelihood(0.0, self.sigma_mu)
+
+    def asimov_with(self, is_moved: bool) -> TruncatedGaussianLikelihood:
+        """The same: there are no auxiliary data."""
+        return self.asimov()
 
     def nll(self, mu: float) -> float:
         """-ln L(μ), normalised on μ >= 0."""
@@ -144,13 +185,7 @@ def build_truncated_gaussian(
         >>> round(g.sigma_mu, 4), round(g.centre, 3)
         (1.2755, 0.0)
     """
-    if not (0.0 < xsec_fb < math.inf and 0.0 < ul_exp_fb < math.inf and 0.0 < ul_obs_fb < math.inf):
-        return TruncatedGaussianLikelihood(math.nan, math.nan)
-    limit, expected = ul_obs_fb / xsec_fb, ul_exp_fb / xsec_fb
-    limit = min(limit, expected * (1.0 + max_excess_sigmas / CONFIDENCE_FACTOR))
-    if limit > expected:
-        expected /= 1.0 - widening * asymmetry(limit, expected)
-    sigma = expected / CONFIDENCE_FACTOR
-    if data_kind is not DataKind.OBSERVED:
-        return TruncatedGaussianLikelihood(0.0, sigma)
-    return TruncatedGaussianLikelihood(float(_solve_centre(limit / sigma)) * sigma, sigma)
+    centre, sigma = gaussian_of_limits(xsec_fb, ul_obs_fb, ul_exp_fb, max_excess_sigmas, widening)
+    if data_kind is not DataKind.OBSERVED and math.isfinite(centre):
+        centre = 0.0
+    return TruncatedGaussianLikelihood(float(centre), float(sigma))

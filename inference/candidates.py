@@ -1,0 +1,275 @@
+"""Which likelihood stands for an analysis: predictions ──▶ **candidates** ──▶ combination.
+
+Per analysis and kind of result one likelihood competes: the analysis's own combination where its statistical model can be
+evaluated; else one of its signal regions; and one of its pairs of limits, where both are published and not too different.
+Selection and curves are arrays throughout; objects are made for those who ask.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from inference.analysis_models.registry import find_analysis_model
+from inference.likelihoods.batch import (
+    COVARIANCE,
+    GAUSSIAN,
+    OTHER,
+    REGION,
+    SMODELS_REGION,
+    Curves,
+    CurveSet,
+    pack_covariances,
+    prepare_regions,
+)
+from inference.likelihoods.covariance import CovarianceLikelihood
+from inference.likelihoods.protocol import Likelihood
+from inference.likelihoods.single_region import SingleRegionLikelihood, profile_region
+from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood, gaussian_of_limits
+from inference.settings import Conventions
+from inference.types import FloatArray, IntArray, Outcome, PredictionKind, Predictions
+
+if TYPE_CHECKING:
+    from database.results.store import ResultsStore
+    from inference.score import ScoreSettings
+
+COVARIANCE_MODELS = frozenset({"sl_v1", "sl_v2"})
+"""Kinds of statistical models that are cheap enough for every setting."""
+
+_LIMIT, _REGION, _COMBINED = int(PredictionKind.UPPER_LIMIT), int(PredictionKind.EFFICIENCY_MAP), int(PredictionKind.COMBINED)
+
+
+class Candidate(NamedTuple):
+    """The likelihood that stands for an analysis and a kind of result.
+
+    Attributes:
+        prediction: index into the predictions.
+        result: index into `store.results`.
+        dataset: index of the signal region, -1 for an analysis's own combination.
+        analysis_id: e.g. "CMS-SUS-19-006".
+        kind: upper limit, single region or combined.
+        likelihood: ln L(μ), at μ = 1 the model as predicted.
+    """
+
+    prediction: int
+    result: int
+    dataset: int
+    analysis_id: str
+    kind: PredictionKind
+    likelihood: Likelihood
+
+
+class _Columns(NamedTuple):
+    """Predictions as the selection reads them."""
+
+    result: IntArray
+    dataset: IntArray
+    kind: NDArray[np.int8]
+    xsec_fb: FloatArray
+    ul_obs_fb: FloatArray
+    ul_exp_fb: FloatArray
+
+
+class _Facts(NamedTuple):
+    """What the selection needs to know of the results: counts per region, luminosity [fb⁻¹] and analysis per result.
+
+    Analyses are numbered in the order of their names.
+    """
+
+    observed: FloatArray
+    background: FloatArray
+    error: FloatArray
+    lumi_ifb: FloatArray
+    analysis: IntArray
+
+
+class _Options(NamedTuple):
+    """The settings that the selection reads."""
+
+    is_by_ratio: bool
+    is_smodels: bool
+    use_upper_limits: bool
+    max_asymmetry: float
+    max_excess_sigmas: float
+    widening: float
+
+
+@lru_cache(maxsize=8)
+def _facts_of(store: ResultsStore) -> _Facts:
+    names = sorted({record.analysis_id for record in store.results})
+    return _Facts(
+        *(np.ascontiguousarray(values, dtype=np.float64) for values in (store.observed_n, store.expected_bg, store.bg_error)),
+        np.array([record.lumi_ifb for record in store.results], dtype=np.float64),
+        np.array([names.index(record.analysis_id) for record in store.results], dtype=np.int32),
+    )
+
+
+@njit(cache=True)
+def _merit(row: int, columns: _Columns, facts: _Facts, options: _Options) -> float:
+    """What decides between the regions, or pairs of limits, of an analysis; nan loses."""
+    if options.is_by_ratio:
+        return columns.ul_obs_fb[row] / columns.ul_exp_fb[row] if columns.ul_exp_fb[row] != 0.0 else np.nan
+    if columns.kind[row] == _LIMIT:
+        centre, width = gaussian_of_limits(
+            columns.xsec_fb[row], columns.ul_obs_fb[row], columns.ul_exp_fb[row], options.max_excess_sigmas, options.widening
+        )
+        return 0.5 * (2.0 * centre - 1.0) / (width * width)
+    d = columns.dataset[row]
+    signal = columns.xsec_fb[row] * facts.lumi_ifb[columns.result[row]]
+    zero, _, _ = profile_region(0.0, facts.observed[d], facts.background[d], facts.error[d], signal, options.is_smodels)
+    one, _, _ = profile_region(1.0, facts.observed[d], facts.background[d], facts.error[d], signal, options.is_smodels)
+    return zero - one
+
+
+@njit(cache=True)
+def _select(
+    columns: _Columns, facts: _Facts, is_combined: NDArray[np.bool_], combined: IntArray, options: _Options
+) -> tuple[IntArray, FloatArray]:
+    """Rows of the candidates, ordered by analysis, kind and result, and the parameters of their curves.
+
+    Args:
+        columns: the predictions.
+        facts: of the results.
+        is_combined: per analysis, whether its own combination stands for it.
+        combined: rows of these combinations.
+        options: see there.
+    """
+    num_analyses = is_combined.shape[0]
+    best = np.full((2, num_analyses), -1, dtype=np.int32)
+    merits = np.full((2, num_analyses), np.nan)
+    for row in range(columns.result.shape[0]):
+        kind = columns.kind[row]
+        analysis = facts.analysis[columns.result[row]]
+        if kind == _COMBINED or (kind == _REGION and is_combined[analysis]):
+            continue
+        if kind == _LIMIT:
+            observed, expected = columns.ul_obs_fb[row], columns.ul_exp_fb[row]
+            if not (options.use_upper_limits and observed > 0.0 and expected > 0.0):
+                continue
+            if not abs(observed - expected) <= options.max_asymmetry * (observed + expected):
+                continue
+        merit = _merit(row, columns, facts, options)
+        other = merits[kind, analysis]
+        if best[kind, analysis] < 0 or merit > other or (np.isnan(other) and not np.isnan(merit)):
+            best[kind, analysis], merits[kind, analysis] = row, merit
+    own = np.full(num_analyses, -1, dtype=np.int32)
+    for row in combined:
+        own[facts.analysis[columns.result[row]]] = row
+    rows, count = np.empty(3 * num_analyses, dtype=np.int32), 0
+    for analysis in range(num_analyses):
+        for row in (best[_LIMIT, analysis], best[_REGION, analysis], own[analysis]):
+            if row >= 0:
+                rows[count] = row
+                count += 1
+    parameters = np.zeros((count, 4))
+    for i in range(count):
+        row = rows[i]
+        kind = columns.kind[row]
+        if kind == _LIMIT:
+            centre, width = gaussian_of_limits(
+                columns.xsec_fb[row], columns.ul_obs_fb[row], columns.ul_exp_fb[row], options.max_excess_sigmas, options.widening
+            )
+            parameters[i, 0], parameters[i, 1], parameters[i, 2] = centre, 1.0 / (width * width), width
+        elif kind == _REGION:
+            d = columns.dataset[row]
+            parameters[i, 0], parameters[i, 1], parameters[i, 2] = facts.observed[d], facts.background[d], facts.error[d]
+            parameters[i, 3] = columns.xsec_fb[row] * facts.lumi_ifb[columns.result[row]]
+    return rows[:count].copy(), parameters
+
+
+class Candidates:
+    """The likelihoods that compete, as arrays.
+
+    Args:
+        predictions: of one model.
+        store: the results.
+        settings: how analyses are represented.
+
+    Attributes:
+        rows: prediction of each candidate, ordered by analysis, kind and result, shape (num_candidates,).
+        results: their results.
+        curve_set: their curves.
+    """
+
+    def __init__(self, predictions: Predictions, store: ResultsStore, settings: ScoreSettings) -> None:
+        self._predictions, self._store, self._conventions = predictions, store, settings.conventions
+        facts = _facts_of(store)
+        own = self._own_combinations(settings, facts) if settings.use_combined else {}
+        is_combined = np.zeros(int(facts.analysis.max(initial=-1)) + 1, dtype=np.bool_)
+        combined = np.array(list(own), dtype=np.int32)
+        is_combined[facts.analysis[predictions.result[combined]]] = True
+        is_smodels = settings.conventions is Conventions.SMODELS
+        options = _Options(
+            settings.region_choice.value == "v1_largest_ratio", is_smodels, settings.use_upper_limits,
+            settings.max_asymmetry, settings.max_excess_sigmas, settings.limit_widening,
+        )  # fmt: skip
+        self.rows, parameters = _select(_Columns(*predictions[:6]), facts, is_combined, combined, options)
+        self.results = predictions.result[self.rows]
+        self.curve_set = self._curves(parameters, own, SMODELS_REGION if is_smodels else REGION)
+
+    def _own_combinations(self, settings: ScoreSettings, facts: _Facts) -> dict[int, Likelihood]:
+        """Likelihood of the first combination of each analysis whose statistical model can be evaluated, by row."""
+        predictions = self._predictions
+        found: dict[int, Likelihood] = {}
+        seen: set[int] = set()
+        for row in np.flatnonzero(predictions.kind == _COMBINED).tolist():
+            result = int(predictions.result[row])
+            analysis = int(facts.analysis[result])
+            if analysis in seen or not (settings.full_likelihoods or self._store.results[result].stat_model in COVARIANCE_MODELS):
+                continue
+            model = find_analysis_model(self._store, result, settings.conventions)
+            if model is not None:
+                seen.add(analysis)
+                found[row] = model.likelihood(predictions.region_yields[result])
+        return found
+
+    def _curves(self, parameters: FloatArray, own: dict[int, Likelihood], region: int) -> CurveSet:
+        size = self.rows.size
+        kinds = self._predictions.kind[self.rows]
+        kind = np.where(kinds == _LIMIT, GAUSSIAN, region).astype(np.int8)
+        part, is_bent = np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.bool_)
+        is_usable = (kinds != _LIMIT) | (np.isfinite(parameters[:, 0]) & np.isfinite(parameters[:, 1]))
+        others: list[tuple[int, Likelihood]] = []
+        covariances: list[CovarianceLikelihood] = []
+        for i in np.flatnonzero(kinds == _COMBINED).tolist():
+            likelihood = own[int(self.rows[i])]
+            is_usable[i] = likelihood.outcome is Outcome.OK
+            is_bent[i] = not likelihood.is_concave
+            if isinstance(likelihood, CovarianceLikelihood) and is_usable[i]:
+                kind[i], part[i] = COVARIANCE, len(covariances)
+                covariances.append(likelihood)
+            else:
+                kind[i] = OTHER
+                others.append((i, likelihood))
+        signal = np.concatenate([np.empty(0), *(likelihood.signal for likelihood in covariances)])
+        curves = Curves(kind, parameters, np.zeros(size), is_bent, part, signal, pack_covariances(covariances))
+        prepare_regions(curves, is_usable)
+        self._own = own
+        return CurveSet.of_arrays(curves, others, is_usable)
+
+    def __len__(self) -> int:
+        return int(self.rows.size)
+
+    def analysis_id(self, i: int) -> str:
+        """Name of the analysis of a candidate."""
+        return self._store.results[int(self.results[i])].analysis_id
+
+    def __getitem__(self, i: int) -> Candidate:
+        if not 0 <= i < len(self):
+            raise IndexError(i)
+        predictions, row = self._predictions, int(self.rows[i])
+        kind = PredictionKind(int(predictions.kind[row]))
+        n, b, error, signal = self.curve_set.curves.parameters[i].tolist()
+        likelihood: Likelihood
+        if kind is PredictionKind.COMBINED:
+            likelihood = self._own[row]
+        elif kind is PredictionKind.UPPER_LIMIT:
+            likelihood = TruncatedGaussianLikelihood(n, error)
+        else:
+            likelihood = SingleRegionLikelihood(n, b, error, signal, conventions=self._conventions)
+        dataset = -1 if kind is PredictionKind.COMBINED else int(predictions.dataset[row])
+        return Candidate(row, int(self.results[i]), dataset, self.analysis_id(i), kind, likelihood)
