@@ -95,6 +95,8 @@ def compare(
     """
     agreement = Agreement()
     for number, ours in answers.items():
+        if number not in reference:
+            continue  # still being made
         agreement.num_models += 1
         found = _by_key(row for row in ours["predictions"] if _is_comparable(row, statistical_models))
         wanted = _by_key(row for row in reference[number]["predictions"] if _is_comparable(row, statistical_models))

@@ -1,0 +1,301 @@
+"""SModelS 3.0.3 on a list of models: fresh reference points, and what they cost.
+
+Runs in an environment of its own, which `deploy/reference.sh` makes; it needs nothing of this project, and this project nothing of it.
+From the root of the project:
+
+    PEER -m benchmarks.smodels_peer prepare DATABASE COPY
+    PEER -m benchmarks.smodels_peer predict COPY MODELS.json OUTPUT.json [--combine all|covariance|none] [--timeout 60]
+    PEER -m benchmarks.smodels_peer time COPY MODELS.json
+
+DATABASE is the unpacked text database 3.0.0. `prepare` copies it, adds the particle labels its releases lack, drops workspaces that
+are named but missing, and lets SModelS pickle it (8 minutes once). MODELS holds plain JSON models (docs/validation.md). `predict`
+writes what `benchmarks.agreement` compares with: per model number `n_topologies`, `topologies`, `predictions`, and `seconds` (CPU
+time of decomposition, predictions, statistics). `time` prints JSON, per model the CPU seconds of the predictions and of the pass that
+the reference critic makes. Settings are those of the walk: σ cut 0.02 fb, mass gap 10 GeV, both compressions, every data set.
+Linear algebra is pinned as the importer does, so that triangulations can be compared point by point.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import re
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+LABELS = """
+from smodels.base.model import Model
+from smodels.base.particle import MultiParticle, Particle
+from smodels.experiment.defaultFinalStates import finalStates as default
+from smodels.share.models.SMparticles import b, c, g, q
+
+up = Particle(label="RHadronU+", isSM=False, eCharge=2.0 / 3.0, colordim=3)
+down = Particle(label="RHadronD-", isSM=False, eCharge=-1.0 / 3.0, colordim=3)
+both_up, both_down = [up, up.chargeConjugate()], [down, down.chargeConjugate()]
+added = [
+    MultiParticle("RHadronU", both_up),
+    MultiParticle("RHadronD", both_down),
+    MultiParticle("RHadronQ", both_up + both_down),
+    Particle(label="Zprime", isSM=False, eCharge=0, colordim=1, spin=1),
+    Particle(label="H0", isSM=False, eCharge=0, colordim=1, spin=0),
+]
+jetb = MultiParticle("jetb", [q, c, g, b])
+for particle in [*added, jetb]:
+    particle._static = True
+kept = [particle for particle in default.BSMparticles if not particle.label.startswith("RHadron") or particle.label == "RHadronG"]
+finalStates = Model(SMparticles=[*default.SMparticles, jetb], BSMparticles=[*kept, *added], label="labels of the text database")
+"""
+"""The labels of the text database, whose own file is not part of every copy."""
+
+PINNED = {"OPENBLAS_CORETYPE": "SKYLAKEX", "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
+"""Read when numpy is loaded."""
+SIGMA_CUT_FB = 0.02
+MASS_GAP_GEV = 10.0
+DIGITS = 12
+
+Document = Mapping[str, Any]
+
+
+def copy_database(source: Path, target: Path) -> None:
+    """Copy a text database so that SModelS can load it: labels added, missing workspaces not asked for."""
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns("*.pcl"), dirs_exist_ok=True)
+    labels = target / "databaseParticles.py"
+    if not labels.exists():
+        labels.write_text(LABELS)
+    for path in target.rglob("globalInfo.txt"):
+        lines = path.read_text().splitlines()
+        kept = [line for block in _blocks(lines) if not _names_missing_file(block, path.parent) for line in block]
+        if len(kept) < len(lines):
+            print(f"{path.parent.name}: workspaces that are not there are left out")
+            path.write_text("\n".join(kept) + "\n")
+
+
+def _blocks(lines: Iterable[str]) -> list[list[str]]:
+    """A tag with its continuation lines, which begin with a blank or a closing brace."""
+    blocks: list[list[str]] = []
+    for line in lines:
+        if blocks and line.startswith((" ", "\t", "}")):
+            blocks[-1].append(line)
+        else:
+            blocks.append([line])
+    return blocks
+
+
+def _names_missing_file(block: list[str], folder: Path) -> bool:
+    text = "\n".join(block)
+    names = re.findall(r"['\"]([^'\"]+\.json)['\"]", text)
+    return text.startswith("jsonFiles") and not all((folder / name).exists() for name in names)
+
+
+def write_slha(model: Document, path: Path) -> None:
+    """Write a plain JSON model for SModelS; cross sections get order 2, states with decays are prompt unless they have a width."""
+    widths = model.get("widths_gev", {})
+    lines = ["BLOCK MASS", *(f"  {pid}  {mass!r}" for pid, mass in model["masses"].items())]
+    for pid in model["masses"]:
+        channels = model["decays"].get(pid, {})
+        lines.append(f"DECAY {pid} {widths.get(pid, 1.0 if channels else 0.0)!r}")
+        lines += [f"  {br!r}  {key.count(',') + 1}  {key.replace(',', '  ')}" for key, br in channels.items()]
+    for sqrts, pairs in model["xsecs_fb"].items():
+        for key, xsec in pairs.items():
+            lines += [
+                f"\nXSECTION  {1000 * int(sqrts):.2E}  2212 2212  2  {key.replace(',', ' ')}",
+                f"  0  2  0  0  0  0  {xsec / 1000:.15e}  x",
+            ]
+    path.write_text("\n".join(lines) + "\n")
+
+
+def decompose(model: Document, scratch: Path) -> Any:
+    """Topologies of a model as SModelS finds them."""
+    from smodels.base.model import Model
+    from smodels.base.physicsUnits import GeV, fb
+    from smodels.decomposition import decomposer
+    from smodels.share.models.mssm import BSMList
+    from smodels.share.models.SMparticles import SMList
+
+    path = scratch / "model.slha"
+    write_slha(model, path)
+    theory = Model(BSMparticles=BSMList, SMparticles=SMList)
+    theory.updateParticles(str(path), ignorePromptQNumbers=[])
+    return decomposer.decompose(theory, SIGMA_CUT_FB * fb, massCompress=True, invisibleCompress=True, minmassgap=MASS_GAP_GEV * GeV)
+
+
+def _number(value: Any, unit: Any = None) -> float | None:
+    if value is None:
+        return None
+    return float(f"{float(value if unit is None else value.asNumber(unit)):.{DIGITS}g}")
+
+
+def _nlls(prediction: Any) -> dict[str, float | None]:
+    return {
+        f"nll{mu}_{name}": _number(prediction.likelihood(mu=float(mu), expected=expected, return_nll=True))
+        for name, expected in (("obs", False), ("exp", True))
+        for mu in (0, 1)
+    }
+
+
+def _row(prediction: Any, kind: str) -> dict[str, Any]:
+    from smodels.base.physicsUnits import fb
+
+    limits = (prediction.getUpperLimit(expected=expected) for expected in (False, True))
+    observed, expected = (_number(limit, fb) for limit in limits)
+    row = {
+        "analysis": prediction.expResult.globalInfo.id,
+        "dataset": prediction.dataset.getID(),
+        "type": kind,
+        "txnames": sorted({str(txname) for txname in prediction.txnames}),
+        "xsec_fb": _number(prediction.xsection, fb),
+        "ul_obs_fb": observed,
+        "ul_exp_fb": expected,
+    }
+    return row | (dict.fromkeys(("nll0_obs", "nll1_obs", "nll0_exp", "nll1_exp")) if kind == "upperLimit" else _nlls(prediction))
+
+
+class OutOfTimeError(Exception):
+    """A statistical fit took too long."""
+
+
+@contextmanager
+def time_limit(seconds: float) -> Iterator[None]:
+    """Raise OutOfTimeError in the block after a while."""
+
+    def stop(*_: object) -> None:
+        raise OutOfTimeError
+
+    previous = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, previous)
+
+
+def _combined_rows(predictions: Iterable[Any], combine: str, timeout_s: float) -> list[dict[str, Any]]:
+    """One row per analysis with a statistical model that sees signal in more than one region."""
+    from smodels.base.physicsUnits import fb
+    from smodels.matching.theoryPrediction import TheoryPredictionList, _getCombinedResultFor
+
+    by_result: dict[int, list[Any]] = {}
+    for prediction in predictions:
+        by_result.setdefault(id(prediction.expResult), []).append(prediction)
+    rows = []
+    for members in by_result.values():
+        result = members[0].expResult
+        wanted = combine != "none" and (result.hasCovarianceMatrix() or (combine == "all" and result.hasJsonFile()))
+        if not wanted or len(members) < 2:
+            continue
+        combined = _getCombinedResultFor([TheoryPredictionList([member]) for member in members], result)
+        if combined is None:
+            continue
+        combined.expResult = result
+        try:
+            with time_limit(timeout_s):
+                rows.append(_row(combined, "combined"))
+        except OutOfTimeError:
+            row = {"analysis": result.globalInfo.id, "dataset": "(combined)", "type": "combined", "timeout_s": timeout_s}
+            rows.append(row | {"txnames": sorted({str(t) for t in combined.txnames}), "xsec_fb": _number(combined.xsection, fb)})
+    return rows
+
+
+def _topologies(topologies: Any) -> list[dict[str, Any]]:
+    from smodels.base.physicsUnits import GeV, TeV, fb
+
+    return [
+        {
+            "sms": str(sms),
+            "weight_fb": {f"{x.info.sqrts.asNumber(TeV):.0f}": _number(x.value, fb) for x in sms.weightList},
+            "masses": [None if node.isSM and node.label == "PV" else _number(node.mass, GeV) for node in sms.nodes],
+        }
+        for sms in topologies.getSMSList()
+    ]
+
+
+def predict(model: Document, database: Any, scratch: Path, combine: str, timeout_s: float) -> dict[str, Any]:
+    """Everything SModelS says of one model, in the layout of the reference predictions."""
+    from smodels.matching.theoryPrediction import theoryPredictionsFor
+
+    clock = [time.process_time()]
+    topologies = decompose(model, scratch)
+    clock.append(time.process_time())
+    predictions = list(theoryPredictionsFor(database, topologies, useBestDataset=False, combinedResults=False) or [])
+    clock.append(time.process_time())
+    rows = [_row(prediction, prediction.dataType()) for prediction in predictions]
+    rows += _combined_rows(predictions, combine, timeout_s)
+    clock.append(time.process_time())
+    return {
+        "n_topologies": len(topologies.getSMSList()),
+        "topologies": _topologies(topologies),
+        "predictions": rows,
+        "seconds": [round(after - before, 4) for before, after in itertools.pairwise(clock)],
+    }
+
+
+def measure(model: Document, database: Any, scratch: Path) -> dict[str, float]:
+    """CPU seconds of the predictions, and of the pass of the critic: the same again, the best data set of every result."""
+    from smodels.matching.theoryPrediction import theoryPredictionsFor
+
+    clock = [time.process_time()]
+    for best_only in (False, True):
+        theoryPredictionsFor(database, decompose(model, scratch), useBestDataset=best_only, combinedResults=False)
+        clock.append(time.process_time())
+    return {"predictions_s": clock[1] - clock[0], "critic_s": clock[2] - clock[1]}
+
+
+def _load(path: Path) -> Any:
+    from smodels.experiment.databaseObj import Database
+
+    return Database(str(path), subpickle=False)
+
+
+def _read(path: Path) -> list[Document]:
+    models = json.loads(path.read_text())
+    return models if isinstance(models, list) else [models]
+
+
+def main() -> None:
+    """Prepare the database, write predictions, or print times."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    prepare = commands.add_parser("prepare")
+    prepare.add_argument("source", type=Path)
+    prepare.add_argument("database", type=Path)
+    for name in ("predict", "time"):
+        command = commands.add_parser(name)
+        command.add_argument("database", type=Path)
+        command.add_argument("models", type=Path)
+        if name == "predict":
+            command.add_argument("output", type=Path)
+            command.add_argument("--combine", choices=("all", "covariance", "none"), default="all")
+            command.add_argument("--timeout", type=float, default=60.0, help="per combined result [s]")
+    arguments = parser.parse_args()
+    os.environ |= PINNED
+    if arguments.command == "prepare":
+        copy_database(arguments.source, arguments.database)
+    database = _load(arguments.database)
+    if arguments.command == "prepare":
+        print(database)
+        return
+    models = _read(arguments.models)
+    with tempfile.TemporaryDirectory() as folder:
+        if arguments.command == "time":
+            decompose(models[0], Path(folder))  # imports
+            json.dump([measure(model, database, Path(folder)) for model in models], sys.stdout)
+            return
+        answers = {}
+        for number, model in enumerate(models):
+            answers[str(number)] = predict(model, database, Path(folder), arguments.combine, arguments.timeout)
+            print(f"model {number}: {len(answers[str(number)]['predictions'])} predictions", file=sys.stderr)
+            arguments.output.write_text(json.dumps(answers))
+
+
+if __name__ == "__main__":
+    main()
