@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from builder.evaluation import Evaluation, Member
 from builder.prior_terms import count_prior_terms
 from builder.protomodel import ProtoModel
-from critics.panel import judge
+from critics.panel import COSTLY, LikelihoodContext, judge
 from critics.settings import CriticSettings
 from database.results.combinability import CombinabilityMatrix, build_combinability
 from database.results.store import ResultsStore
@@ -52,22 +52,40 @@ class Evaluator:
         self.settings = settings
         self.predictor = Predictor(store, settings.predictions)
         self.combinability = combinability if combinability is not None else build_combinability(store)
+        self._likelihood_context = LikelihoodContext(
+            self.combinability.is_combinable, settings.score.conventions, settings.score.full_likelihoods
+        )
 
-    def evaluate(self, protomodel: ProtoModel, *, with_limits: bool = False) -> Evaluation:
+    @property
+    def has_costly_critics(self) -> bool:
+        """Whether a critic that fits likelihoods is asked."""
+        return not COSTLY.isdisjoint(self.settings.critics.critics)
+
+    def evaluate(self, protomodel: ProtoModel, *, with_limits: bool = False, skips_costly_critics: bool = False) -> Evaluation:
         """Score and verdict of a protomodel.
 
         Args:
             protomodel: the model.
             with_limits: whether to compute the limits of combined members, which only reports need; else they are nan.
+            skips_costly_critics: whether critics that fit likelihoods are left out; a walk asks them before it accepts.
 
         Returns:
             An evaluation whose outcome says why there is no score where there is none; k is then -inf.
         """
-        return self.evaluate_predictions(protomodel, self.predictor.predict(protomodel.spectrum()), with_limits=with_limits)
+        predictions = self.predictor.predict(protomodel.spectrum())
+        return self.evaluate_predictions(protomodel, predictions, with_limits=with_limits, skips_costly_critics=skips_costly_critics)
 
-    def evaluate_predictions(self, protomodel: ProtoModel, predictions: Predictions, *, with_limits: bool = False) -> Evaluation:
+    def evaluate_predictions(
+        self, protomodel: ProtoModel, predictions: Predictions, *, with_limits: bool = False, skips_costly_critics: bool = False
+    ) -> Evaluation:
         """Score and verdict of a protomodel whose predictions are known."""
-        verdict = judge(predictions, self.store, self.settings.critics)
+        verdict = judge(
+            predictions,
+            self.store,
+            self.settings.critics,
+            self._likelihood_context,
+            skips_costly=skips_costly_critics,
+        )
         found = score(predictions, self.store, self.combinability.is_combinable, verdict.mu_max, self.settings.score)
         terms = count_prior_terms(protomodel)
         prior = log_prior(terms, self.settings.score)

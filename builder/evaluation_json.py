@@ -1,19 +1,25 @@
-"""Evaluations as JSON objects that keep every float.
+"""Evaluations as plain values, and as JSON objects that keep every float.
 
-Walk: evaluation ──▶ **evaluation json** ──▶ checkpoints, hiscores. Finite floats are exact because JSON text carries their shortest
-representation; inf and nan, which JSON lacks, travel as the strings "inf", "-inf" and "nan".
+Walk: evaluation ──▶ **evaluation json** ──▶ checkpoints, hiscores, reports. `evaluation_fields` is the one place that says what of
+an evaluation leaves the program, and under which names: nested dicts and lists of texts and numbers, inf and nan among them. In
+JSON finite floats are exact because the text carries their shortest representation; inf and nan, which JSON lacks, travel as the
+strings "inf", "-inf" and "nan".
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from builder.evaluation import Evaluation, Member, PriorTerms
-from critics.verdict import Verdict
+from critics.verdict import Constraint, Finding, Verdict
 from database.errors import ModelFormatError
 from inference.types import Outcome
+
+Fields = dict[str, Any]
+"""Nested dicts and lists of texts, integers, truth values and floats (inf and nan included)."""
 
 
 def encode_float(value: float) -> float | str:
@@ -40,25 +46,59 @@ def decode_float(value: object) -> float:
     raise ModelFormatError(f"Stored evaluation: expected a number, found {value!r}.")
 
 
-def member_to_json(member: Member) -> dict[str, Any]:
-    """Return a member of a combination as a JSON object."""
+def member_fields(member: Member) -> Fields:
+    """Return a member of a combination as plain values."""
+    return asdict(member) | {"txnames": list(member.txnames), "pids": list(member.pids)}
+
+
+def verdict_fields(verdict: Verdict) -> Fields:
+    """Return a verdict as plain values; undefined ones by analysis."""
     return {
-        "analysis_id": member.analysis_id,
-        "kind": member.kind,
-        "dataset_id": member.dataset_id,
-        "txnames": list(member.txnames),
-        "observed": encode_float(member.observed),
-        "expected": encode_float(member.expected),
-        "expected_error": encode_float(member.expected_error),
-        "z": encode_float(member.z),
-        "signal": encode_float(member.signal),
-        "pids": list(member.pids),
-        "log_likelihood_ratio": encode_float(member.log_likelihood_ratio),
+        "is_excluded": bool(verdict.is_excluded),
+        "mu_max": float(verdict.mu_max),
+        "r_obs": float(verdict.r_obs),
+        "r_exp": float(verdict.r_exp),
+        "reason": verdict.reason,
+        "num_undefined": int(verdict.num_undefined),
+        "undefined": dict(verdict.undefined),
+        "constraints": [c._asdict() | {"analysis_ids": list(c.analysis_ids), "txnames": list(c.txnames)} for c in verdict.constraints],
+        "findings": [finding._asdict() for finding in verdict.findings],
     }
 
 
-def member_from_json(document: Mapping[str, Any]) -> Member:
-    """Return the member of a JSON object."""
+def evaluation_fields(evaluation: Evaluation) -> Fields:
+    """Return an evaluation as plain values."""
+    return {
+        "outcome": str(evaluation.outcome),
+        "k": float(evaluation.k),
+        "tl": float(evaluation.tl),
+        "mu_hat": float(evaluation.mu_hat),
+        "mu_max": float(evaluation.mu_max),
+        "log_prior": float(evaluation.log_prior),
+        "prior_terms": asdict(evaluation.prior_terms),
+        "verdict": verdict_fields(evaluation.verdict),
+        "combination": [member_fields(member) for member in evaluation.combination],
+        "failures": {str(name): int(count) for name, count in evaluation.failures.items()},
+        "num_predictions": int(evaluation.num_predictions),
+    }
+
+
+def evaluation_to_json(evaluation: Evaluation) -> Fields:
+    """Return an evaluation as a JSON object."""
+    encoded: Fields = _encode(evaluation_fields(evaluation))
+    return encoded
+
+
+def _encode(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _encode(item) for name, item in value.items()}
+    if isinstance(value, list):
+        return [_encode(item) for item in value]
+    return encode_float(value) if isinstance(value, float) else value
+
+
+def member_from_fields(document: Mapping[str, Any]) -> Member:
+    """Return the member of plain values or of a JSON object."""
     return Member(
         analysis_id=str(document["analysis_id"]),
         kind=str(document["kind"]),
@@ -74,43 +114,43 @@ def member_from_json(document: Mapping[str, Any]) -> Member:
     )
 
 
-def evaluation_to_json(evaluation: Evaluation) -> dict[str, Any]:
-    """Return an evaluation as a JSON object."""
-    verdict, terms = evaluation.verdict, evaluation.prior_terms
-    return {
-        "outcome": str(evaluation.outcome),
-        "k": encode_float(evaluation.k),
-        "tl": encode_float(evaluation.tl),
-        "mu_hat": encode_float(evaluation.mu_hat),
-        "mu_max": encode_float(evaluation.mu_max),
-        "log_prior": encode_float(evaluation.log_prior),
-        "prior_terms": {
-            "num_particles": terms.num_particles,
-            "num_branching_ratios": terms.num_branching_ratios,
-            "num_ssms": encode_float(terms.num_ssms),
-        },
-        "verdict": {
-            "is_excluded": bool(verdict.is_excluded),
-            "mu_max": encode_float(verdict.mu_max),
-            "r_obs": encode_float(verdict.r_obs),
-            "r_exp": encode_float(verdict.r_exp),
-            "reason": verdict.reason,
-            "num_undefined": int(verdict.num_undefined),
-        },
-        "combination": [member_to_json(member) for member in evaluation.combination],
-        "failures": {str(name): int(count) for name, count in evaluation.failures.items()},
-        "num_predictions": int(evaluation.num_predictions),
-    }
+def verdict_from_fields(document: Mapping[str, Any]) -> Verdict:
+    """Return the verdict of plain values or of a JSON object; what earlier releases did not store is empty."""
+    return Verdict(
+        is_excluded=bool(document["is_excluded"]),
+        mu_max=decode_float(document["mu_max"]),
+        r_obs=decode_float(document["r_obs"]),
+        r_exp=decode_float(document["r_exp"]),
+        reason=str(document["reason"]),
+        num_undefined=int(document["num_undefined"]),
+        undefined=tuple(sorted((str(name), int(count)) for name, count in document.get("undefined", {}).items())),
+        constraints=tuple(
+            Constraint(
+                critic=str(entry["critic"]),
+                analysis_ids=tuple(str(name) for name in entry["analysis_ids"]),
+                kind=str(entry["kind"]),
+                dataset_id=None if entry["dataset_id"] is None else str(entry["dataset_id"]),
+                txnames=tuple(str(name) for name in entry["txnames"]),
+                r_obs=decode_float(entry["r_obs"]),
+                r_exp=decode_float(entry["r_exp"]),
+            )
+            for entry in document.get("constraints", ())
+        ),
+        findings=tuple(
+            Finding(str(entry["critic"]), bool(entry["is_excluded"]), decode_float(entry["mu_max"]), str(entry["reason"]))
+            for entry in document.get("findings", ())
+        ),
+    )
 
 
 def evaluation_from_json(document: Mapping[str, Any]) -> Evaluation:
-    """Return the evaluation of a JSON object.
+    """Return the evaluation of a JSON object, or of plain values.
 
     Raises:
         ModelFormatError: a field is missing or not valid.
     """
     try:
-        verdict, terms = document["verdict"], document["prior_terms"]
+        terms = document["prior_terms"]
         return Evaluation(
             outcome=Outcome(document["outcome"]),
             k=decode_float(document["k"]),
@@ -123,15 +163,8 @@ def evaluation_from_json(document: Mapping[str, Any]) -> Evaluation:
                 num_branching_ratios=int(terms["num_branching_ratios"]),
                 num_ssms=decode_float(terms["num_ssms"]),
             ),
-            verdict=Verdict(
-                is_excluded=bool(verdict["is_excluded"]),
-                mu_max=decode_float(verdict["mu_max"]),
-                r_obs=decode_float(verdict["r_obs"]),
-                r_exp=decode_float(verdict["r_exp"]),
-                reason=str(verdict["reason"]),
-                num_undefined=int(verdict["num_undefined"]),
-            ),
-            combination=tuple(member_from_json(member) for member in document["combination"]),
+            verdict=verdict_from_fields(document["verdict"]),
+            combination=tuple(member_from_fields(member) for member in document["combination"]),
             failures={str(name): int(count) for name, count in document["failures"].items()},
             num_predictions=int(document["num_predictions"]),
         )

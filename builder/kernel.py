@@ -187,13 +187,16 @@ def rescale(protomodel: ProtoModel, evaluation: Evaluation, evaluate: EvaluateFn
     return Rescaled(protomodel, evaluation, True)
 
 
-def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: HiscoresFn | None = None) -> Kernel:
+def build_kernel(
+    evaluate: EvaluateFn, settings: WalkSettings, hiscores: HiscoresFn | None = None, judge_fully: EvaluateFn | None = None
+) -> Kernel:
     """Build the function that does one step.
 
     Args:
         evaluate: scores a model.
         settings: the walk's settings.
         hiscores: returns stored models with their K, for teleports.
+        judge_fully: evaluates a model that would be accepted, costly critics included; None: `evaluate` asks every critic.
 
     Returns:
         `kernel(rng, state) -> (state, info)`; the same generator and state give the same result.
@@ -243,6 +246,10 @@ def build_kernel(evaluate: EvaluateFn, settings: WalkSettings, hiscores: Hiscore
             return _reject(state, proposal, evaluation, moves, Decision.EXCLUDED, evaluations)
         if log_acceptance(evaluation.k, state.k) < log_threshold:
             return _reject(state, proposal, evaluation, moves, Decision.METROPOLIS, evaluations)
+        if judge_fully is not None:
+            evaluation = judge_fully(proposal)
+            if evaluation.verdict.is_excluded:
+                return _reject(state, proposal, evaluation, moves, Decision.EXCLUDED, evaluations)
 
         is_best = evaluation.k > state.best_k
         accepted = WalkState(

@@ -17,13 +17,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from critics.verdict import Verdict
+from critics.verdict import MAX_CONSTRAINTS, Constraint, Verdict, count_undefined
 from database.results.combinability_facts import analysis_stem
 from inference.types import PredictionKind, Predictions
 
 if TYPE_CHECKING:
     from critics.settings import CriticSettings
     from database.results.store import ResultsStore
+
+
+KIND_LABELS = {PredictionKind.UPPER_LIMIT: "ul", PredictionKind.EFFICIENCY_MAP: "em", PredictionKind.COMBINED: "comb"}
+"""Kinds of results as reports call them."""
 
 
 class JudgedPrediction(NamedTuple):
@@ -108,17 +112,19 @@ def judge_by_mu_max(predictions: Predictions, store: ResultsStore, settings: Cri
     included; without any, μ_max is inf.
     """
     tested = select_best_expected(predictions, store, one_limit_per_analysis=settings.v1_one_limit_per_analysis)
-    defined = [entry for entry in tested if math.isfinite(entry.r_obs)]
-    num_undefined = len(tested) - len(defined)
+    defined, undefined = _split(tested)
     if not defined or defined[0].r_obs <= 0.0:
-        return Verdict(False, math.inf, math.nan, math.nan, "upper limits (v1): no limit constrains the model", num_undefined)
+        return _unconstrained("upper limits (v1): no limit constrains the model", undefined)
     tightest = defined[0]
     mu_max = settings.v1_safety * settings.v1_threshold / tightest.r_obs
     reason = (
         f"upper limits (v1): {tightest.analysis_id} has the largest r = {tightest.r_obs:.3g} (expected {tightest.r_exp:.3g}), "
         f"so μ_max = {settings.v1_safety:g}·{settings.v1_threshold:g}/r = {mu_max:.4g}"
     )
-    return Verdict(False, mu_max, tightest.r_obs, tightest.r_exp, reason, num_undefined)
+    constraints = _describe("upper_limit_v1", defined, predictions, store)
+    return Verdict(
+        False, mu_max, tightest.r_obs, tightest.r_exp, reason, len(tested) - len(defined), count_undefined(undefined), constraints
+    )
 
 
 def max_allowed_exclusions(num_sensitive: int, probability: float = 0.05, quantile: float = 0.66) -> int:
@@ -146,19 +152,56 @@ def judge_by_counting(predictions: Predictions, store: ResultsStore, settings: C
     r_exp := r_obs where no expected limit is published. Without predictions the model passes.
     """
     tested = select_limits_then_regions(predictions, store)
-    defined = [entry for entry in tested if math.isfinite(entry.r_obs)]
-    num_undefined = len(tested) - len(defined)
+    defined, undefined = _split(tested)
     if not defined:
-        return Verdict(False, math.inf, math.nan, math.nan, "upper limits (v2): no prediction with a limit", num_undefined)
+        return _unconstrained("upper limits (v2): no prediction with a limit", undefined)
     sensitive = [e for e in defined if (e.r_exp if math.isfinite(e.r_exp) else e.r_obs) >= settings.v2_sensitivity]
     num_excluding = sum(entry.r_obs > settings.v2_threshold for entry in sensitive)
     allowed = max_allowed_exclusions(len(sensitive), settings.v2_probability, settings.v2_quantile)
-    worst = (sensitive or defined)[0]
+    nearest = sensitive or defined
+    worst = nearest[0]
     reason = (
         f"upper limits (v2): {num_excluding} of {len(sensitive)} sensitive predictions have r > {settings.v2_threshold:g}, "
         f"{allowed} allowed; largest r = {worst.r_obs:.3g} (expected {worst.r_exp:.3g}) from {worst.analysis_id}"
     )
-    return Verdict(num_excluding > allowed, math.inf, worst.r_obs, worst.r_exp, reason, num_undefined)
+    constraints = _describe("upper_limit_v2", nearest, predictions, store)
+    is_excluded = num_excluding > allowed
+    return Verdict(is_excluded, math.inf, worst.r_obs, worst.r_exp, reason, len(undefined), count_undefined(undefined), constraints)
+
+
+def _split(tested: Iterable[JudgedPrediction]) -> tuple[list[JudgedPrediction], list[str]]:
+    """Predictions with a finite observed r, and the analyses of the others."""
+    defined, undefined = [], []
+    for entry in tested:
+        if math.isfinite(entry.r_obs):
+            defined.append(entry)
+        else:
+            undefined.append(entry.analysis_id)
+    return defined, undefined
+
+
+def _unconstrained(reason: str, undefined: list[str]) -> Verdict:
+    return Verdict(False, math.inf, math.nan, math.nan, reason, len(undefined), count_undefined(undefined))
+
+
+def _describe(critic: str, entries: Sequence[JudgedPrediction], predictions: Predictions, store: ResultsStore) -> tuple[Constraint, ...]:
+    """The nearest constraints, with what a reader needs to find them."""
+    constraints = []
+    for entry in entries[:MAX_CONSTRAINTS]:
+        i = entry.prediction
+        kind = PredictionKind(int(predictions.kind[i]))
+        constraints.append(
+            Constraint(
+                critic=critic,
+                analysis_ids=(entry.analysis_id,),
+                kind=KIND_LABELS[kind],
+                dataset_id=store.dataset_ids[int(predictions.dataset[i])] if kind is PredictionKind.EFFICIENCY_MAP else None,
+                txnames=tuple(sorted({store.map_txnames[number] for number in predictions.map_ids[i]})),
+                r_obs=entry.r_obs,
+                r_exp=entry.r_exp,
+            )
+        )
+    return tuple(constraints)
 
 
 def _sensitivity(entry: JudgedPrediction) -> tuple[int, float]:

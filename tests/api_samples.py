@@ -6,6 +6,7 @@ import math
 from dataclasses import asdict
 
 from builder.evaluation import Member, PriorTerms
+from builder.evaluation_json import verdict_fields
 from builder.protomodel import ProtoModel
 from critics.verdict import Verdict
 from database.campaigns.records import CampaignRecord, NewCampaign, NewHiscore, NewIncident, NewProgress, WalkerUpdate
@@ -59,7 +60,7 @@ def build_hiscore(model: ProtoModel, tl: float, members: tuple[Member, ...], mu_
         mu_max=mu_max,
         log_prior=log_prior,
         prior_terms=asdict(prior_terms),
-        verdict=verdict._asdict(),
+        verdict=verdict_fields(verdict),
         combination=[asdict(member) for member in members],
         protomodel=model.to_json(),
         model_hash=model.content_hash,

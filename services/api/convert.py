@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from builder.evaluation_json import verdict_fields, verdict_from_fields
 from builder.model_io import write_slha
 from builder.particles import PARTICLES, symbol
 from builder.protomodel import ProtoModel
@@ -247,7 +248,7 @@ def _hiscore_fields(record: HiscoreRecord, model: ProtoModel) -> dict[str, Any]:
         "mu_max": record.mu_max,
         "log_prior": record.log_prior,
         "prior_terms": schemas.PriorTermsOut(**record.prior_terms),
-        "verdict": schemas.VerdictOut(**record.verdict),
+        "verdict": schemas.VerdictOut(**verdict_fields(verdict_from_fields(record.verdict))),
         "particles": particles_out(model),
         "combination": sorted(members, key=lambda m: (m.z is None, -(m.z or 0.0), m.analysis_id)),
         "outcome": record.outcome,

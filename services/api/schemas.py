@@ -195,6 +195,27 @@ class PriorTermsOut(Schema):
     num_ssms: float = Field(examples=[2.3])
 
 
+class ConstraintOut(Schema):
+    """A published result, or a combination of them, that a model was compared with."""
+
+    critic: str = Field(description="who compared", examples=["upper_limit_v1"])
+    analysis_ids: list[str] = Field(description="several for a combination", examples=[["CMS-SUS-19-006"]])
+    kind: str = Field(description='"ul" (limits), "em" (one signal region) or "comb" (a combined likelihood)', examples=["ul"])
+    dataset_id: str | None = Field(description="signal region; null for limits and combinations")
+    txnames: list[str] = Field(description="simplified topologies", examples=[["T2tt"]])
+    r_obs: Finite = Field(description="observed σ/σ_UL; null: undefined", examples=[1.29])
+    r_exp: Finite = Field(description="expected σ/σ_UL; null: not published", examples=[1.1])
+
+
+class FindingOut(Schema):
+    """What one critic said."""
+
+    critic: str = Field(examples=["upper_limit_v1"])
+    is_excluded: bool
+    mu_max: Finite = Field(description="largest signal strength it allows; null: it does not cap")
+    reason: str
+
+
 class VerdictOut(Schema):
     """What the critics say of a model."""
 
@@ -203,7 +224,10 @@ class VerdictOut(Schema):
     r_obs: Finite = Field(description="largest observed σ/σ_UL of the predictions that count; null: there is none")
     r_exp: Finite = Field(description="expected σ/σ_UL of the same prediction; null: not published")
     reason: str = Field(description="one sentence: which critic, which analysis, which numbers")
-    num_undefined: int = Field(description="predictions whose r could not be computed")
+    num_undefined: int = Field(description="predictions whose r could not be computed; they neither exclude nor admit")
+    undefined: dict[str, int] = Field(description="how many of them per analysis")
+    constraints: list[ConstraintOut] = Field(description="what the model was compared with, nearest (largest r_obs) first")
+    findings: list[FindingOut] = Field(description="what each critic said, in the order asked")
 
 
 class MemberOut(Schema):

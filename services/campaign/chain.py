@@ -26,15 +26,24 @@ class WalkChain:
         evaluate: scores a model; deterministic.
         settings: moves and acceptance.
         evaluate_fully: the same scores, with what only stored models need.
+        judge_fully: the same scores, costly critics asked; None: `evaluate` asks every critic.
     """
 
-    def __init__(self, seed: int, evaluate: EvaluateFn, settings: WalkSettings, evaluate_fully: EvaluateFn | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        evaluate: EvaluateFn,
+        settings: WalkSettings,
+        evaluate_fully: EvaluateFn | None = None,
+        judge_fully: EvaluateFn | None = None,
+    ) -> None:
         self._seed = seed
         self._settings = settings
         self._evaluate = evaluate
         self._evaluate_fully = evaluate_fully
+        self._judge_fully = judge_fully
         self._targets: tuple[tuple[ProtoModel, float], ...] = ()
-        self._kernel = build_kernel(evaluate, settings, lambda: self._targets)
+        self._kernel = build_kernel(evaluate, settings, lambda: self._targets, judge_fully)
         self._walker_number = -1
         self._state: WalkState | None = None
 
@@ -52,7 +61,7 @@ class WalkChain:
     def start(self, walker_number: int) -> ChainStep:
         """See `Chain`."""
         self._walker_number = walker_number
-        state = self._state = start_walk(self._seed, walker_number, self._evaluate, self._settings)
+        state = self._state = start_walk(self._seed, walker_number, self._judge_fully or self._evaluate, self._settings)
         candidates = (self._candidate(state.protomodel, state.evaluation),) if state.k > float("-inf") else ()
         return ChainStep(self._progress(state, True, _outcome(state.evaluation)), None, candidates, dict(state.evaluation.failures))
 
@@ -130,4 +139,10 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
     selected = select_results(store, parse_settings(ResultsSettings, arguments["results"]))
     evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]))
     walk = parse_settings(WalkSettings, arguments["walk"])
-    return WalkChain(seed, evaluator.evaluate, walk, lambda protomodel: evaluator.evaluate(protomodel, with_limits=True))
+
+    def complete(protomodel: ProtoModel) -> Evaluation:
+        return evaluator.evaluate(protomodel, with_limits=True)
+
+    if not evaluator.has_costly_critics:
+        return WalkChain(seed, evaluator.evaluate, walk, complete)
+    return WalkChain(seed, lambda protomodel: evaluator.evaluate(protomodel, skips_costly_critics=True), walk, complete, evaluator.evaluate)

@@ -2,50 +2,49 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from builder.evaluation import Evaluation, Member, PriorTerms
+from builder.evaluation import Evaluation
+from builder.evaluation_json import evaluation_fields, evaluation_from_json
 from builder.protomodel import ProtoModel
-from critics.verdict import Verdict
 from database.campaigns.records import HiscoreRecord, NewHiscore
-from inference.types import Outcome
 
 
 def describe_hiscore(walker_number: int, step: int, protomodel: ProtoModel, evaluation: Evaluation) -> NewHiscore:
     """A scored model as it is stored."""
+    fields = evaluation_fields(evaluation)
     return NewHiscore(
         walker_number=walker_number,
         step=step,
-        k=float(evaluation.k),
-        tl=float(evaluation.tl),
-        mu_hat=float(evaluation.mu_hat),
-        mu_max=float(evaluation.mu_max),
-        log_prior=float(evaluation.log_prior),
-        prior_terms=asdict(evaluation.prior_terms),
-        verdict=evaluation.verdict._asdict(),
-        combination=tuple(asdict(member) for member in evaluation.combination),
+        k=fields["k"],
+        tl=fields["tl"],
+        mu_hat=fields["mu_hat"],
+        mu_max=fields["mu_max"],
+        log_prior=fields["log_prior"],
+        prior_terms=fields["prior_terms"],
+        verdict=fields["verdict"],
+        combination=tuple(fields["combination"]),
         protomodel=protomodel.to_json(),
         model_hash=protomodel.content_hash,
-        outcome=evaluation.outcome.value,
-        failures=dict(evaluation.failures),
+        outcome=fields["outcome"],
+        failures=fields["failures"],
     )
 
 
 def restore_evaluation(record: HiscoreRecord) -> Evaluation:
-    """The evaluation of a stored hiscore."""
-    return Evaluation(
-        outcome=Outcome(record.outcome),
-        k=record.k,
-        tl=record.tl,
-        mu_hat=record.mu_hat,
-        mu_max=record.mu_max,
-        log_prior=record.log_prior,
-        prior_terms=PriorTerms(**record.prior_terms),
-        verdict=Verdict(**record.verdict),
-        combination=tuple(
-            Member(**{**member, "txnames": tuple(member["txnames"]), "pids": tuple(member["pids"])}) for member in record.combination
-        ),
-        failures=dict(record.failures),
+    """The evaluation of a stored hiscore; the number of predictions is not stored."""
+    return evaluation_from_json(
+        {
+            "outcome": record.outcome,
+            "k": record.k,
+            "tl": record.tl,
+            "mu_hat": record.mu_hat,
+            "mu_max": record.mu_max,
+            "log_prior": record.log_prior,
+            "prior_terms": record.prior_terms,
+            "verdict": record.verdict,
+            "combination": record.combination,
+            "failures": record.failures,
+            "num_predictions": 0,
+        }
     )
 
 

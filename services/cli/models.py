@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import time
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +11,7 @@ import typer
 from database.errors import ConfigError
 from inference.settings import Conventions
 from inference.types import Outcome
-from services.cli.options import ConventionsOption, JsonOption, ModelArgument, ResultsOption
+from services.cli.options import ConventionsOption, JsonOption, ModelArgument, ResultsOption, plain
 
 if TYPE_CHECKING:
     from builder.evaluate import Evaluator
@@ -25,6 +24,7 @@ OUTCOME_WORDS = {
     Outcome.NO_LIKELIHOOD: "results see the model, but none of them has a likelihood",
     Outcome.FIT_FAILED: "a fit failed",
     Outcome.NON_FINITE: "a number is not finite",
+    Outcome.OUTSIDE_DOMAIN: "the signal is outside of what a learned model was trained for",
 }
 """Outcomes in words."""
 
@@ -111,10 +111,6 @@ def _describe(protomodel: ProtoModel) -> str:
     return ", ".join(f"{symbol(pid)} {mass:.0f} GeV" for pid, mass in heavy_first)
 
 
-def _plain(value: float) -> float | None:
-    return value if math.isfinite(value) else None
-
-
 def score(
     model: ModelArgument,
     results: ResultsOption = None,
@@ -157,47 +153,17 @@ def _build_evaluator(results: str | None, conventions: Conventions, config: str 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:
     """An evaluation as plain JSON values; numbers that are not finite become null."""
-    verdict = evaluation.verdict
-    return {
-        "outcome": evaluation.outcome.value,
-        "k": _plain(evaluation.k),
-        "t_l": _plain(evaluation.tl),
-        "mu_hat": _plain(evaluation.mu_hat),
-        "mu_max": _plain(evaluation.mu_max),
-        "log_prior": _plain(evaluation.log_prior),
-        "prior_terms": {
-            "num_particles": evaluation.prior_terms.num_particles,
-            "num_branching_ratios": evaluation.prior_terms.num_branching_ratios,
-            "num_ssms": evaluation.prior_terms.num_ssms,
-        },
-        "verdict": {
-            "is_excluded": verdict.is_excluded,
-            "mu_max": _plain(verdict.mu_max),
-            "r_obs": _plain(verdict.r_obs),
-            "r_exp": _plain(verdict.r_exp),
-            "reason": verdict.reason,
-            "num_undefined": verdict.num_undefined,
-        },
-        "combination": [
-            {
-                "analysis": member.analysis_id,
-                "type": member.kind,
-                "dataset": member.dataset_id,
-                "topologies": list(member.txnames),
-                "observed": _plain(member.observed),
-                "expected": _plain(member.expected),
-                "expected_error": _plain(member.expected_error),
-                "signal": _plain(member.signal),
-                "unit": "events" if member.kind == "em" else "fb",
-                "z": _plain(member.z),
-                "pids": list(member.pids),
-                "log_likelihood_ratio": _plain(member.log_likelihood_ratio),
-            }
-            for member in evaluation.combination
-        ],
-        "failures": dict(evaluation.failures),
-        "num_predictions": evaluation.num_predictions,
-    }
+    from builder.evaluation_json import evaluation_fields
+
+    names = {"analysis_id": "analysis", "kind": "type", "dataset_id": "dataset", "txnames": "topologies"}
+    row = {"t_l" if name == "tl" else name: value for name, value in evaluation_fields(evaluation).items()}
+    row["combination"] = [
+        {names.get(name, name): value for name, value in member.items()} | {"unit": "events" if member["kind"] == "em" else "fb"}
+        for member in row["combination"]
+    ]
+    row["nearest_constraint"] = next(iter(row["verdict"]["constraints"]), None)
+    answer: dict[str, Any] = plain(row)
+    return answer
 
 
 def _print_score(protomodel: ProtoModel, evaluation: Evaluation) -> None:

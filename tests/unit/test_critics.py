@@ -32,7 +32,8 @@ def make(rows: list[tuple[str, Any, float, float]], xsec_fb: float = 1.0) -> tup
     size = len(rows)
     ids = list(dict.fromkeys(row[0] for row in rows))
     results = tuple(SimpleNamespace(analysis_id=name) for name in ids)
-    store = SimpleNamespace(results=results, result_analysis=np.arange(len(ids), dtype=np.int32))
+    regions = [f"SR{k}" for k in range(size)]
+    store = SimpleNamespace(results=results, result_analysis=np.arange(len(ids), dtype=np.int32), dataset_ids=regions)
     predictions = Predictions(
         np.array([ids.index(row[0]) for row in rows], dtype=np.int32),
         np.arange(size, dtype=np.int32),
@@ -84,6 +85,28 @@ def test_undefined_is_counted_and_constrains_nothing() -> None:
     assert judge_by_mu_max(*make([]), V1).mu_max == math.inf
 
 
+def test_undefined_ones_are_counted_per_analysis_and_shown() -> None:
+    rows = [("A", UL, 0.0, 0.0), ("A", UL, 0.0, 0.5), ("B", UL, 0.5, 0.5), ("C", EM, 0.0, 0.0)]
+    verdict = judge(*make(rows), BOTH)
+    assert verdict.undefined == (("A", 2), ("C", 1))
+    assert verdict.num_undefined == 3
+    assert "r undefined, not judged: A (2), C (1)" in verdict.reason
+
+
+def test_nearest_constraints_come_first_with_what_finds_them() -> None:
+    rows = [("A", UL, 0.4, 0.9), ("B", EM, 1.2, 0.8), ("B", EM, 0.3, 0.2), ("C", UL, 0.7, 0.0), ("D", UL, 0.1, 0.1)]
+    verdict = judge_by_mu_max(*make(rows), V1)
+    assert [(c.analysis_ids, c.kind, c.dataset_id) for c in verdict.constraints] == [
+        (("B",), "em", "SR1"), (("C",), "ul", None), (("A",), "ul", None),
+    ]  # fmt: skip
+    assert verdict.nearest is not None
+    assert (verdict.nearest.critic, verdict.nearest.r_obs, verdict.nearest.r_exp) == ("upper_limit_v1", verdict.r_obs, verdict.r_exp)
+    both = judge(*make(rows), BOTH)
+    assert [finding.critic for finding in both.findings] == ["upper_limit_v1", "upper_limit_v2"], "cheapest first, whatever the order asked"
+    assert [c.r_obs for c in both.constraints] == sorted((c.r_obs for c in both.constraints), reverse=True)
+    assert judge(*make([]), V1).nearest is None
+
+
 def test_combination_without_limit_is_not_judged() -> None:
     verdict = judge_by_mu_max(*make([("A", COMB, 0.0, 0.0), ("A", EM, 0.5, 0.5)]), V1)
     assert verdict.num_undefined == 0
@@ -132,5 +155,6 @@ def test_panel_combines_caps_and_stops_at_a_veto() -> None:
     excluded = judge(*make([("A", UL, 2.0, 1.0), ("B", UL, 0.0, 0.0)]), BOTH)
     assert excluded.is_excluded
     assert excluded.num_undefined == 1
+    assert [finding.is_excluded for finding in excluded.findings] == [False, True]
     nobody = judge(*make([("A", UL, 2.0, 1.0)]), CriticSettings(critics=()))
     assert (nobody.is_excluded, nobody.mu_max) == (False, math.inf)
