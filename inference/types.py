@@ -48,6 +48,8 @@ class Outcome(StrEnum):
     """Results see the model, but none of them has a likelihood."""
     FIT_FAILED = "fit_failed"
     NON_FINITE = "non_finite"
+    OUTSIDE_DOMAIN = "outside_domain"
+    """The signal is outside of what a learned model was trained for."""
 
 
 class Predictions(NamedTuple):

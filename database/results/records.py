@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 Kind = Literal["upperLimit", "efficiencyMap"]
-StatModel = Literal["none", "sl_v1", "sl_v2", "pyhf"]
+StatModel = Literal["none", "sl_v1", "sl_v2", "pyhf", "region_sets"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,16 +63,20 @@ class RegionSetRecord:
     Attributes:
         name: as published.
         regions: its regions, in the order of the models.
-        networks: names of the regions in neural networks.
+        datasets: data set that fills each region, counted from the first of the result; −1 without one.
+        networks: names of the regions in neural networks; empty if none is published.
         models: its statistical models, in the published order of preference.
+        rows: data set of each row of the covariance, counted from the first of the result; empty without one.
         covariance_offset: where its covariance [events²] starts in the store's flat array, −1 without one.
         covariance_size: number of rows of the covariance.
     """
 
     name: str
     regions: tuple[RegionRecord, ...]
+    datasets: tuple[int, ...]
     networks: tuple[str | None, ...]
     models: tuple[ModelFileRecord, ...]
+    rows: tuple[int, ...]
     covariance_offset: int = -1
     covariance_size: int = 0
 
@@ -89,8 +93,8 @@ class StatPayload:
         missing_files: workspaces that are named but absent or broken.
         includes_crs: whether control regions stay in the model.
         signal_uncertainty: relative uncertainty of the signal yields, or None.
-        region_sets: sets of regions in the format of release 3.2, empty for the older one; what is evaluated of them is
-            in the fields above.
+        region_sets: sets of regions in the format of release 3.2, empty for the older one; they hold their files and covariances.
+        num_combined: number of data sets, the first ones of the result, that occur in some set; 0 for the older format.
     """
 
     covariance_offset: int = -1
@@ -101,6 +105,7 @@ class StatPayload:
     includes_crs: bool = False
     signal_uncertainty: float | None = None
     region_sets: tuple[RegionSetRecord, ...] = ()
+    num_combined: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +172,7 @@ class ResultRecord:
     @property
     def num_combined(self) -> int:
         """Number of data sets, the first ones, that the statistical model combines."""
-        return self.stat_payload.covariance_size or self.num_datasets
+        return self.stat_payload.num_combined or self.stat_payload.covariance_size or self.num_datasets
 
     def to_json(self) -> dict[str, Any]:
         """Returns plain values; nan becomes None."""
@@ -176,7 +181,7 @@ class ResultRecord:
             if plain[name] != plain[name]:
                 plain[name] = None
         if not self.stat_payload.region_sets:
-            del plain["stat_payload"]["region_sets"]
+            del plain["stat_payload"]["region_sets"], plain["stat_payload"]["num_combined"]
         return plain
 
     @classmethod
@@ -212,7 +217,9 @@ def _region_set(plain: dict[str, Any]) -> RegionSetRecord:
         **{
             **plain,
             "regions": tuple(RegionRecord(**region) for region in plain["regions"]),
+            "datasets": tuple(plain["datasets"]),
             "networks": tuple(plain["networks"]),
+            "rows": tuple(plain["rows"]),
             "models": tuple(ModelFileRecord(**model) for model in plain["models"]),
         }
     )

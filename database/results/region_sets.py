@@ -134,9 +134,27 @@ def _models(file: TextFile, line: int, name: str, value: Value) -> tuple[tuple[s
     return tuple(models)
 
 
-def covariance_order(sets: Sequence[TextRegionSet], folder: Path) -> tuple[str, ...]:
-    """Returns the data sets in the row order of the first set whose covariance is there; none if no set has one."""
+class DatasetOrder(NamedTuple):
+    """Data sets that sets of regions combine.
+
+    Attributes:
+        names: in the order in which the sets name them, each once.
+        rows: those that are rows of a covariance, per set that has one.
+    """
+
+    names: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+def order_datasets(sets: Sequence[TextRegionSet], folder: Path) -> DatasetOrder:
+    """Returns the data sets that occur in some set of which a statistical model is there; rows of covariances come first per set."""
+    names: dict[str, None] = {}
+    rows: list[tuple[str, ...]] = []
     for region_set in sets:
-        if any(kind == "sl" and is_inside(folder, name) for kind, name in region_set.models):
-            return tuple(region.covariance or "" for region in region_set.regions)
-    return ()
+        kinds = {kind for kind, name in region_set.models if is_inside(folder, name)}
+        if "sl" in kinds:
+            rows.append(tuple(region.covariance or "" for region in region_set.regions))
+            names.update(dict.fromkeys(rows[-1]))
+        if kinds:
+            names.update(dict.fromkeys(region.record.smodels for region in region_set.regions if region.record.smodels is not None))
+    return DatasetOrder(tuple(names), tuple(rows))

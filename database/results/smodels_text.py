@@ -15,7 +15,7 @@ from typing import Final
 from database.errors import ResultsFormatError
 from database.results.grid_text import GridText, parse_grid
 from database.results.literals import LiteralError, Quantity, Value, as_number
-from database.results.region_sets import TextRegionSet, covariance_order, read_region_sets
+from database.results.region_sets import DatasetOrder, TextRegionSet, order_datasets, read_region_sets
 from database.results.text_files import LogicalLine, TextFile, read_tags, value_of
 
 SUPPORTED_MAJOR_VERSION: Final = "3"
@@ -246,7 +246,7 @@ def read_result(folder: Path, root: Path) -> TextResult:
     datasets = [_read_dataset(path, root, notes) for path in _dataset_folders(folder, root)]
     region_sets = read_region_sets(file, info, lines)
     if region_sets:
-        datasets = _set_first(file, lines["regionSets"], covariance_order(region_sets, folder), datasets)
+        datasets = _sets_first(file, lines["regionSets"], order_datasets(region_sets, folder), datasets)
     elif "datasetOrder" in info:
         datasets = _ordered(file, lines["datasetOrder"], info["datasetOrder"], datasets, notes)
     return TextResult(folder, info, lines, tuple(datasets), tuple(dict.fromkeys(notes)), region_sets)
@@ -276,15 +276,17 @@ def _ordered(file: TextFile, line: int, order: Value, datasets: list[TextDataset
     return [by_id[name] for name in names if isinstance(name, str)]
 
 
-def _set_first(file: TextFile, line: int, names: tuple[str, ...], datasets: list[TextDataset]) -> list[TextDataset]:
-    """The data sets that a covariance combines, in its order, then the others."""
+def _sets_first(file: TextFile, line: int, order: DatasetOrder, datasets: list[TextDataset]) -> list[TextDataset]:
+    """The data sets that sets of regions combine, in their order, then the others."""
     by_id = {dataset.dataset_id: dataset for dataset in datasets}
-    for number, name in enumerate(names):
-        if name not in by_id:
-            raise file.error(line, f"'regionSets' names {name!r}, which has no folder")
-        if name in names[:number]:
-            raise file.error(line, f"'regionSets' names {name!r} twice")
-    return [*(by_id[name] for name in names), *(dataset for dataset in datasets if dataset.dataset_id not in names)]
+    for names in order.rows:
+        for number, name in enumerate(names):
+            if name not in by_id:
+                raise file.error(line, f"'regionSets' names {name!r}, which has no folder")
+            if name in names[:number]:
+                raise file.error(line, f"'regionSets' names {name!r} twice")
+    combined = [by_id[name] for name in order.names if name in by_id]
+    return [*combined, *(dataset for dataset in datasets if dataset.dataset_id not in order.names)]
 
 
 _NUMBER_TAGS: Final = {"observedN": 0, "expectedBG": 0, "bgError": 0, "thirdMoment": 0, "upperLimit": 1, "expectedUpperLimit": 1}

@@ -5,6 +5,8 @@ Walk: predictions (`region_yields` of a result) ──▶ **analysis model** ─
 protocol.py     what an analysis model offers
 registry.py     which builder makes the model of a result, made once per store and result
 covariance.py   simplified likelihoods (covariance, third moments)
+region_sets.py  several sets of regions with models of their own, the most sensitive one per signal
+learned.py      neural networks
 
 To add a kind of statistical model: a module with a builder `(store, result, conventions) -> AnalysisModel`, one line in the registry.
 """

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from inference.analysis_models.covariance import build_covariance_model
 from inference.analysis_models.protocol import AnalysisModel
+from inference.analysis_models.region_sets import build_region_sets
 from inference.settings import Conventions
 
 if TYPE_CHECKING:
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
 
 Builder = Callable[["ResultsStore", int, Conventions], AnalysisModel | None]
 
-BUILDERS: Mapping[str, Builder] = MappingProxyType({"sl_v1": build_covariance_model, "sl_v2": build_covariance_model})
+BUILDERS: Mapping[str, Builder] = MappingProxyType(
+    {"sl_v1": build_covariance_model, "sl_v2": build_covariance_model, "region_sets": build_region_sets}
+)
 """Builder per kind of statistical model (`ResultRecord.stat_model`); it returns None where files are missing."""
 
 _models: dict[tuple[str, int, Conventions], AnalysisModel | None] = {}

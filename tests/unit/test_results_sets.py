@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from database.errors import ResultsFormatError
+from database.errors import ResultsFormatError, StoreError
 from database.results.importer import import_text_database
 from database.results.records import ModelFileRecord, RegionRecord, ResultRecord
-from database.results.store import ResultsStore
-from inference.analysis_models.covariance import build_covariance_model
-from inference.likelihoods.covariance import CovarianceLikelihood
+from database.results.store import ResultsStore, open_store
+from inference.analysis_models.registry import find_analysis_model
 from inference.predictions import Predictor
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
@@ -57,9 +57,10 @@ def test_a_covariance_combines_the_regions_of_its_set_in_its_order(database: Tex
     store = load(database)
     record = only_record(store)
     assert store.dataset_ids == ("SR3", "SR1", "SR2")
-    assert (record.stat_model, record.num_datasets, record.num_combined) == ("sl_v1", 3, 2)
-    np.testing.assert_array_equal(store.covariance(0), [[9.0, 1.0], [1.0, 4.0]])
+    assert (record.stat_model, record.num_datasets, record.num_combined) == ("region_sets", 3, 2)
+    assert store.covariances.tolist() == [9.0, 1.0, 1.0, 4.0]
     (region_set,) = record.stat_payload.region_sets
+    assert (region_set.datasets, region_set.rows) == ((0, 1), (0, 1))
     assert region_set.regions == (RegionRecord("SR3", "SR3"), RegionRecord("SR1", "SR1"))
     assert region_set.models == (ModelFileRecord("sl", "cov.txt"),)
 
@@ -79,18 +80,19 @@ def test_regions_outside_the_set_stay_outside_the_combination(database: TextData
     assert xsec.keys() == {"SR1", "SR2", "SR3"}
     assert combined == pytest.approx(xsec["SR1"] + xsec["SR3"])
     assert found.region_yields[0] == pytest.approx([137.0 * xsec["SR3"], 137.0 * xsec["SR1"]])
-    model = build_covariance_model(store, 0, Conventions.DEFAULT)
-    assert model.observed.tolist() == [7.0, 5.0]
-    assert np.isfinite(CovarianceLikelihood(model, found.region_yields[0]).nll(1.0))
+    model = find_analysis_model(store, 0, Conventions.DEFAULT)
+    assert model is not None and model.num_regions == 2
+    assert np.isfinite(model.likelihood(found.region_yields[0]).nll(1.0))
     ((row,),) = (np.flatnonzero(found.kind == PredictionKind.COMBINED),)
     assert len(found.map_ids[row]) == 2
 
 
-def test_of_several_covariances_the_first_is_evaluated_and_all_are_kept(database: TextDatabase) -> None:
+def test_all_sets_are_kept_beside_the_older_format(database: TextDatabase) -> None:
     result = regions_result(
         database,
         "regionSets: {'gone': ['SR1'], 'a': ['SR2', 'SR1'], 'b': ['SR3', 'SR2']}",
         "statModels: {'gone': [('sl', 'gone.txt')], 'a': [('sl', 'a.txt')], 'b': [('sl', 'b.txt')]}",
+        num_regions=4,
     )
     (result / "a.txt").write_text("[[1., 0.], [0., 2.]]")
     (result / "b.txt").write_text("[[3., 0.], [0., 4.]]")
@@ -103,16 +105,19 @@ def test_of_several_covariances_the_first_is_evaluated_and_all_are_kept(database
     assert old.name < result.name
     store = load(database)
     first, record = store.results
+    assert (first.stat_model, record.stat_model) == ("sl_v1", "region_sets")
     np.testing.assert_array_equal(np.diag(store.covariance(0)), [5.0, 6.0, 7.0])
-    np.testing.assert_array_equal(np.diag(store.covariance(1)), [1.0, 2.0])
-    assert store.dataset_ids[record.dataset_start : record.dataset_stop] == ("SR2", "SR1", "SR3")
+    assert store.dataset_ids[record.dataset_start : record.dataset_stop] == ("SR2", "SR1", "SR3", "SR4")
+    assert (record.num_datasets, record.num_combined) == (4, 3)
     payload = record.stat_payload
     assert [(s.name, s.covariance_offset, s.covariance_size) for s in payload.region_sets] == [("gone", -1, 0), ("a", 9, 2), ("b", 13, 2)]
+    assert [s.rows for s in payload.region_sets] == [(), (0, 1), (2, 0)]
+    assert [s.datasets for s in payload.region_sets] == [(1,), (0, 1), (2, 0)]
     assert store.covariances[13:17].tolist() == [3.0, 0.0, 0.0, 4.0]
     assert payload.missing_files == ("gone.txt",)
     assert any("gone.txt of the region set 'gone' is missing" in note for note in record.notes)
-    assert any("region set 'b' is not evaluated" in note for note in record.notes)
-    assert not first.stat_payload.region_sets and "region_sets" not in first.to_json()["stat_payload"]
+    assert not first.stat_payload.region_sets
+    assert not {"region_sets", "num_combined"} & first.to_json()["stat_payload"].keys()
 
 
 def test_workspaces_networks_and_control_regions(database: TextDatabase) -> None:
@@ -132,16 +137,34 @@ def test_workspaces_networks_and_control_regions(database: TextDatabase) -> None
     store = load(database)
     record = only_record(store)
     payload = record.stat_payload
-    assert record.stat_model == "pyhf"
-    regions = (RegionRecord(None, "WCRcut_cuts", "CR"), RegionRecord("SR1", "SR1cut_cuts"), RegionRecord("SR2", "SR2cut_cuts"))
-    assert [(w.file, w.regions) for w in payload.workspaces] == [("simple.json", regions), ("other.json", (RegionRecord("SR3", "SR3"),))]
-    assert [w.file for w in payload.full_workspaces] == ["full.json"]
+    assert record.stat_model == "region_sets"
+    assert [entry.name for entry in payload.region_sets] == ["all", "other"]
     assert (payload.includes_crs, payload.signal_uncertainty, payload.missing_files) == (True, 0.22, ())
-    assert payload.region_sets[0].networks == ("WCRcut_cuts", "SR1cut_cuts", "net2")
-    assert [model.kind for model in payload.region_sets[0].models] == ["onnx", "pyhf", "full_pyhf"]
-    assert (store.path / payload.region_sets[0].models[0].path).read_bytes() == b"network"
-    assert (store.path / payload.workspaces[1].path).read_text() == WORKSPACE
-    assert any("neural network of the region set 'all' is not evaluated, simple.json is" in note for note in record.notes)
+    first, other = payload.region_sets
+    assert first.regions == (
+        RegionRecord(None, "WCRcut_cuts", "CR"),
+        RegionRecord("SR1", "SR1cut_cuts"),
+        RegionRecord("SR2", "SR2cut_cuts"),
+    )
+    assert (first.datasets, first.rows, other.datasets) == ((-1, 0, 1), (), (2,))
+    assert (first.networks, other.networks) == (("WCRcut_cuts", "SR1cut_cuts", "net2"), ())
+    assert [(model.kind, model.file) for model in first.models] == [
+        ("onnx", "net.onnx"),
+        ("pyhf", "simple.json"),
+        ("full_pyhf", "full.json"),
+    ]
+    assert (store.path / first.models[0].path).read_bytes() == b"network"
+    assert (store.path / first.models[2].path).read_text() == WORKSPACE
+    assert (store.path / other.models[0].path).read_text() == WORKSPACE
+
+
+def test_a_region_without_data_set_is_a_note(database: TextDatabase) -> None:
+    result = regions_result(database, "regionSets: {'all': ['SR1', 'SR9']}", "statModels: {'all': [('pyhf', 'w.json')]}")
+    (result / "w.json").write_text(WORKSPACE)
+    record = only_record(load(database))
+    assert record.stat_payload.region_sets[0].datasets == (0, -1)
+    assert record.num_combined == 1
+    assert any("'all' names the data set SR9, which has no folder" in note for note in record.notes)
 
 
 @pytest.mark.parametrize(
@@ -149,10 +172,10 @@ def test_workspaces_networks_and_control_regions(database: TextDatabase) -> None
     [
         ("[('pyhf', 'gone.json')]", "none", ("gone.json",), "gone.json"),
         ("[('pyhf', '../../../../secret.json')]", "none", ("../../../../secret.json",), "secret"),
-        ("[('pyhf', 'gone.json'), ('sl', 'cov.txt')]", "sl_v1", ("gone.json",), "gone.json"),
-        ("('sl', 'cov.txt')", "sl_v1", (), ""),
-        ("[('full_pyhf', 'full.json')]", "pyhf", (), ""),
-        ("[('onnx', 'net.onnx')]", "none", (), "one by one"),
+        ("[('pyhf', 'gone.json'), ('sl', 'cov.txt')]", "region_sets", ("gone.json",), "gone.json"),
+        ("('sl', 'cov.txt')", "region_sets", (), ""),
+        ("[('full_pyhf', 'full.json')]", "region_sets", (), ""),
+        ("[('onnx', 'net.onnx')]", "region_sets", (), ""),
     ],
 )
 def test_a_missing_file_is_a_note(database: TextDatabase, models: str, stat_model: str, missing: tuple[str, ...], word: str) -> None:
@@ -163,16 +186,6 @@ def test_a_missing_file_is_a_note(database: TextDatabase, models: str, stat_mode
     record = only_record(load(database))
     assert (record.stat_model, record.stat_payload.missing_files) == (stat_model, missing)
     assert any(word in note for note in record.notes) if word else not record.notes
-    if stat_model == "pyhf":
-        assert [workspace.file for workspace in record.stat_payload.workspaces] == ["full.json"]
-
-
-def test_third_moments_of_the_set_decide(database: TextDatabase) -> None:
-    result = database.result("13TeV/CMS/CMS-SUS-00-003-eff", "regionSets: {'a': ['SR2']}", "statModels: {'a': [('sl', 'cov.txt')]}")
-    database.efficiencies(database.region(result, "SR1"))
-    database.efficiencies(database.region(result, "SR2", "thirdMoment: 0.3"))
-    (result / "cov.txt").write_text("[[1.]]")
-    assert only_record(load(database)).stat_model == "sl_v2"
 
 
 @pytest.mark.parametrize(
@@ -218,7 +231,7 @@ def test_the_newer_tags_win_over_the_older_ones(database: TextDatabase) -> None:
     (result / "cov.txt").write_text("[[2., 0.], [0., 3.]]")
     store = load(database)
     assert store.dataset_ids == ("SR2", "SR3", "SR1")
-    assert np.diag(store.covariance(0)).tolist() == [2.0, 3.0]
+    assert store.covariances.tolist() == [2.0, 0.0, 0.0, 3.0]
 
 
 def test_equal_models_in_both_formats_predict_the_same(database: TextDatabase) -> None:
@@ -237,8 +250,18 @@ def test_equal_models_in_both_formats_predict_the_same(database: TextDatabase) -
     found = Predictor(store, PredictionSettings()).predict(STOPS)
     rows = [np.flatnonzero(found.result == number) for number in (0, 1)]
     np.testing.assert_array_equal(found.xsec_fb[rows[0]], found.xsec_fb[rows[1]])
-    nll = [
-        CovarianceLikelihood(build_covariance_model(store, number, Conventions.DEFAULT), found.region_yields[number]).nll(1.0)
-        for number in (0, 1)
-    ]
+    models = [find_analysis_model(store, number, Conventions.DEFAULT) for number in (0, 1)]
+    nll = [model.likelihood(found.region_yields[number]).nll(1.0) for number, model in enumerate(models) if model is not None]
     assert nll[0] == nll[1]
+
+
+def test_a_store_of_an_earlier_version_asks_to_be_rebuilt(database: TextDatabase) -> None:
+    result = regions_result(database, "regionSets: {'a': ['SR1']}", "statModels: {'a': [('sl', 'cov.txt')]}")
+    (result / "cov.txt").write_text("[[2.]]")
+    path = load(database).path
+    meta = json.loads((path / "meta.json").read_text())
+    for entry in meta["results"][0]["stat_payload"]["region_sets"]:
+        del entry["rows"], entry["datasets"]
+    (path / "meta.json").write_text(json.dumps(meta))
+    with pytest.raises(StoreError, match="rebuild it"):
+        open_store(path)

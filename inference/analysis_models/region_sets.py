@@ -1,0 +1,338 @@
+"""An analysis that publishes several sets of signal regions, each with statistical models of its own (format of release 3.2).
+
+Sets are alternatives: their regions may overlap, so only one of them speaks for a signal, the one with the smallest limit on μ expected
+before looking at the data (data := nominal background). Within a set the first model of the published list speaks that can be evaluated;
+where a signal is outside the domain of a learned model, the next one does.
+
+Which limit is smallest is found without computing limits: at one signal strength CLs of every set is compared with 0.05, and that strength
+is moved until exactly one set excludes it. It starts between the two smallest estimates μ ≈ 1.96 σ_μ (Fisher information of the background
+hypothesis), so that one or two evaluations per set decide in most cases. Limits closer to each other than 1e-6 count as equal: then the
+order of publication decides. The choice depends on the signal only, never on what was asked before, nor on the observed data.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from database.results.records import ModelFileRecord, RegionSetRecord
+from inference.analysis_models.protocol import AnalysisLikelihood, AnalysisModel
+from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.protocol import Likelihood, LogRatio
+from inference.limits import cls_value
+from inference.settings import Conventions
+from inference.types import DataKind, FloatArray, IntArray, Outcome
+
+if TYPE_CHECKING:
+    from database.results.store import ResultsStore
+
+log = logging.getLogger(__name__)
+
+EXCLUDED_CLS = 0.05
+_TWO_SIDED = 1.959963984540054
+"""√q_A at the expected limit: CLs = 2 [1 - Φ(√q_A)] = 0.05."""
+_EQUAL_LIMITS = 1e-6
+_MAX_ROUNDS = 80
+
+
+class UnusableModelError(Exception):
+    """A published statistical model cannot be evaluated; says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedModel:
+    """A statistical model and the regions that it needs.
+
+    Attributes:
+        model: of the regions in `columns`.
+        columns: data sets of the result, counted from the first, shape (num_regions of the model,); −1 where no signal is expected.
+    """
+
+    model: AnalysisModel
+    columns: IntArray
+
+
+SetModelBuilder = Callable[["ResultsStore", int, RegionSetRecord, ModelFileRecord, Conventions], PlacedModel]
+"""Makes one statistical model of a set; raises UnusableModelError."""
+
+
+def _build_covariance(
+    store: ResultsStore, result: int, region_set: RegionSetRecord, file: ModelFileRecord, conventions: Conventions
+) -> PlacedModel:
+    start = region_set.covariance_offset
+    covariance = store.covariances[start : start + region_set.covariance_size**2]
+    columns = np.array(region_set.rows, dtype=np.int32)
+    rows = store.results[result].dataset_start + columns
+    third = store.third_moment[rows]
+    is_skewed = bool(np.isfinite(third).all() and (np.abs(third) > 1e-20).any())
+    model = CovarianceModel(store.observed_n[rows], store.expected_bg[rows], covariance, third if is_skewed else None, conventions)
+    return PlacedModel(model, columns)
+
+
+BUILDERS: Mapping[str, SetModelBuilder] = MappingProxyType({"sl": _build_covariance})
+"""How the kinds of published models are made."""
+
+
+class RegionSet:
+    """One set of regions.
+
+    Args:
+        record: what was published.
+        num_datasets: number of data sets in the signal vectors of the analysis.
+        build: makes one of its models, or raises UnusableModelError.
+
+    Attributes:
+        record: what was published.
+        problems: why models of its list are passed over, one sentence each.
+    """
+
+    def __init__(self, record: RegionSetRecord, num_datasets: int, build: Callable[[ModelFileRecord], PlacedModel]) -> None:
+        self.record = record
+        self.problems: list[str] = []
+        self._num_datasets = num_datasets
+        self._build = build
+        self._waiting = [model for model in record.models if not model.is_missing]
+        self._placed: list[tuple[ModelFileRecord, PlacedModel]] = []
+
+    def placed(self, index: int) -> tuple[ModelFileRecord, PlacedModel] | None:
+        """Its usable model number `index` in the order of preference; made when first asked for."""
+        while len(self._placed) <= index and self._waiting:
+            file = self._waiting.pop(0)
+            try:
+                self._placed.append((file, self._build(file)))
+            except UnusableModelError as error:
+                self.problems.append(f"{file.file} of the region set {self.record.name!r} is not evaluated: {error}")
+        return self._placed[index] if index < len(self._placed) else None
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether any of its models can be evaluated."""
+        return self.placed(0) is not None
+
+    @property
+    def file(self) -> ModelFileRecord | None:
+        """The model that speaks for it."""
+        first = self.placed(0)
+        return None if first is None else first[0]
+
+    def has_signal(self, yields: FloatArray) -> bool:
+        """Whether any of its regions sees the signal."""
+        first = self.placed(0)
+        return first is not None and bool(yields[first[1].columns[first[1].columns >= 0]].any())
+
+    def likelihood(self, yields: FloatArray, data_kind: DataKind, index: int | None = None) -> SetLikelihood | None:
+        """Likelihood of a signal in the first usable model, or in the next where the signal is outside of its domain."""
+        found, position = None, index or 0
+        while (placed := self.placed(position)) is not None:
+            file, (model, columns) = placed[0], (placed[1].model, placed[1].columns)
+            is_filled = columns >= 0
+            inner = model.likelihood(np.where(is_filled, yields[np.maximum(columns, 0)], 0.0), data_kind)
+            found = SetLikelihood(inner, self.record.name, file, position, columns, self._num_datasets)
+            if index is not None or inner.outcome is not Outcome.OUTSIDE_DOMAIN:
+                return found
+            position += 1
+        return found
+
+
+class SetLikelihood:
+    """Likelihood of a signal in the chosen set, seen from the whole analysis.
+
+    Args:
+        inner: likelihood in the model of the set.
+        set_name: the set.
+        file: the published model.
+        index: its place among the usable models of the set.
+        columns: data set of each region of `inner`, −1 without one.
+        num_datasets: number of data sets in the signal vectors of the analysis.
+    """
+
+    def __init__(
+        self, inner: AnalysisLikelihood, set_name: str, file: ModelFileRecord, index: int, columns: IntArray, num_datasets: int
+    ) -> None:
+        self.inner = inner
+        self.set_name = set_name
+        self.file = file
+        self.index = index
+        self._columns = columns
+        self._num_datasets = num_datasets
+
+    @property
+    def outcome(self) -> Outcome:
+        """As the model of the set says."""
+        return self.inner.outcome
+
+    @property
+    def is_concave(self) -> bool:
+        """As the model of the set says."""
+        return self.inner.is_concave
+
+    @property
+    def mu_hat(self) -> float:
+        """Best μ >= 0."""
+        return self.inner.mu_hat
+
+    @property
+    def sigma_mu(self) -> float:
+        """1/√(d²(-ln L)/dμ²) at μ̂."""
+        return self.inner.sigma_mu
+
+    def nll(self, mu: float) -> float:
+        """-ln L(μ) with all constants of the model."""
+        return self.inner.nll(mu)
+
+    def log_ratio(self, mu: float) -> LogRatio:
+        """ln L(μ)/L(0) and its slope."""
+        return self.inner.log_ratio(mu)
+
+    def asimov(self) -> Likelihood:
+        """The same signal in the same model with the expected data of the background-only fit."""
+        return self.inner.asimov()
+
+    def signal_slopes(self, mu: float) -> FloatArray:
+        """∂ ln L(μ)/∂s of every data set of the analysis, 0 outside of the chosen set, shape (num_datasets,)."""
+        slopes = np.zeros(self._num_datasets)
+        is_filled = self._columns >= 0
+        np.add.at(slopes, self._columns[is_filled], self.inner.signal_slopes(mu)[is_filled])
+        return slopes
+
+
+class _ExpectedCurve:
+    """CLs expected before looking, of one set."""
+
+    def __init__(self, likelihood: SetLikelihood) -> None:
+        inner = likelihood.inner
+        self._data: Likelihood = inner
+        # of a first-order covariance the nominal background is its own background-only fit
+        is_own_asimov = isinstance(inner, CovarianceLikelihood) and inner.is_concave
+        self._asimov = inner if is_own_asimov else inner.asimov()
+        self.estimate = math.nan
+        if inner.outcome is Outcome.OK and self._asimov.outcome is Outcome.OK:
+            self._best = inner.log_ratio(inner.mu_hat).value
+            self._best_asimov = self._best if is_own_asimov else self._asimov.log_ratio(self._asimov.mu_hat).value
+            self.estimate = _TWO_SIDED * inner.sigma_mu
+
+    def cls(self, mu: float) -> float:
+        """CLs at a signal strength; nan if a fit fails. Improves the estimate of the limit."""
+        q = 2.0 * (self._best - self._data.log_ratio(mu).value) if mu > self._data.mu_hat else 0.0
+        q_asimov = q
+        if self._asimov is not self._data:
+            q_asimov = 2.0 * (self._best_asimov - self._asimov.log_ratio(mu).value) if mu > self._asimov.mu_hat else 0.0
+        if not (math.isfinite(q) and math.isfinite(q_asimov)):
+            return math.nan
+        root = math.sqrt(max(q_asimov, 0.0))
+        if root > 0.0:  # √q_A grows nearly in proportion to μ
+            self.estimate = mu * _TWO_SIDED / root
+        return cls_value(q, q_asimov)
+
+
+def find_most_sensitive(likelihoods: Sequence[SetLikelihood]) -> int:
+    """Position of the likelihood with the smallest expected limit; the first of those that are equal, 0 if none can be fitted.
+
+    Args:
+        likelihoods: of the same signal in several sets, with a priori data, in the order of publication.
+    """
+    curves = {k: _ExpectedCurve(likelihood) for k, likelihood in enumerate(likelihoods)}
+    alive = {k: curve for k, curve in curves.items() if math.isfinite(curve.estimate)}
+    low, high = 0.0, math.inf
+    for _ in range(_MAX_ROUNDS):
+        if len(alive) < 2 or high - low <= _EQUAL_LIMITS * low:
+            break
+        first, second = sorted(curve.estimate for curve in alive.values())[:2]
+        mu = math.sqrt(first * second)
+        if not low < mu < high:
+            mu = math.sqrt(low * high) if low > 0.0 and high < math.inf else (2.0 * low if low > 0.0 else 0.5 * high)
+        values = {k: curve.cls(mu) for k, curve in alive.items()}
+        alive = {k: curve for k, curve in alive.items() if not math.isnan(values[k])}
+        excluded = {k: curve for k, curve in alive.items() if values[k] <= EXCLUDED_CLS}
+        if excluded:
+            alive, high = excluded, mu
+        else:
+            low = mu
+    return min(alive, default=0)
+
+
+class RegionSetsModel:
+    """Statistical model of an analysis with several sets of regions.
+
+    Args:
+        sets: the sets of which a model can be evaluated, in the order of publication.
+        num_datasets: number of data sets in the signal vectors (`ResultRecord.num_combined`).
+
+    Attributes:
+        sets: the sets.
+    """
+
+    def __init__(self, sets: Sequence[RegionSet], num_datasets: int) -> None:
+        self.sets = tuple(sets)
+        self._num_datasets = num_datasets
+        self._last: tuple[bytes, tuple[int, int]] | None = None
+
+    @property
+    def num_regions(self) -> int:
+        """Number of data sets in the signal vectors."""
+        return self._num_datasets
+
+    def choose(self, yields: FloatArray) -> tuple[int, int]:
+        """The set with the smallest expected limit for a signal, and which of its models.
+
+        Args:
+            yields: expected signal events at μ = 1 per data set, shape (num_regions,).
+
+        Returns:
+            Position of the set, position of the model among its usable ones.
+        """
+        key = yields.tobytes()
+        if self._last is None or self._last[0] != key:
+            self._last = key, self._choose(yields)
+        return self._last[1]
+
+    def _choose(self, yields: FloatArray) -> tuple[int, int]:
+        seeing = [k for k, region_set in enumerate(self.sets) if region_set.has_signal(yields)]
+        if len(seeing) < 2:
+            chosen = seeing[0] if seeing else 0
+            found = self.sets[chosen].likelihood(yields, DataKind.APRIORI)
+            return chosen, 0 if found is None else found.index
+        candidates = [(k, found) for k in seeing if (found := self.sets[k].likelihood(yields, DataKind.APRIORI)) is not None]
+        best = find_most_sensitive([likelihood for _, likelihood in candidates])
+        return candidates[best][0], candidates[best][1].index
+
+    def likelihood(self, yields: FloatArray, data_kind: DataKind = DataKind.OBSERVED) -> SetLikelihood:
+        """Likelihood of a signal in the set that is most sensitive to it.
+
+        Args:
+            yields: expected signal events at μ = 1 per data set of the analysis, shape (num_regions,).
+            data_kind: observed, a priori, or a posteriori.
+        """
+        yields = np.ascontiguousarray(yields, dtype=np.float64)
+        chosen, index = self.choose(yields)
+        found = self.sets[chosen].likelihood(yields, data_kind, index)
+        if found is None:
+            raise LookupError("a set without models was chosen")
+        return found
+
+
+def build_region_sets(store: ResultsStore, result: int, conventions: Conventions) -> RegionSetsModel | None:
+    """The statistical model of a result with region sets; None if no set has a model that can be evaluated."""
+    record = store.results[result]
+
+    def builder(region_set: RegionSetRecord) -> Callable[[ModelFileRecord], PlacedModel]:
+        def build(file: ModelFileRecord) -> PlacedModel:
+            make = BUILDERS.get(file.kind)
+            if make is None:
+                raise UnusableModelError(f"models of the kind {file.kind} are not known")
+            return make(store, result, region_set, file, conventions)
+
+        return build
+
+    sets = [RegionSet(entry, record.num_combined, builder(entry)) for entry in record.stat_payload.region_sets]
+    usable = [region_set for region_set in sets if region_set.is_usable]
+    for region_set in sets:
+        for problem in region_set.problems:
+            log.info("analysis=%s %s", record.analysis_id, problem)
+    return RegionSetsModel(usable, record.num_combined) if usable else None
