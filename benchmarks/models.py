@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 COLOURED = tuple(pid for pid in POOL_PIDS if pid % 1000000 <= 6 or pid == 1000021)
 ELECTROWEAK = (1000023, 1000024, 1000025, 1000037)
 LEPTONIC = tuple(pid for pid in POOL_PIDS if 11 <= pid % 1000000 <= 16)
-KINDS = ("any", "sleptons", "compressed", "off_shell", "long_lived", "coloured", "electroweak", "crowded")
+KINDS = ("any", "sleptons", "compressed", "off_shell", "long_lived", "coloured", "electroweak", "crowded", "degenerate", "round")
 """Kinds of random models, drawn in turn."""
 
 
@@ -91,6 +91,8 @@ def random_model(rng: np.random.Generator, kind: str) -> ProtoModel | None:
         others = _choose(rng, [pid for pid in POOL_PIDS if pid != LBP_PID], 8)
     elif kind == "sleptons":
         others = _choose(rng, LEPTONIC, 3) + _choose(rng, ELECTROWEAK, 2)
+    elif kind == "degenerate":  # clusters of upper-limit topologies
+        others = _choose(rng, COLOURED, 3) + _choose(rng, (*LEPTONIC, 1000024, 1000037), 3)
     elif kind == "coloured":
         others = _choose(rng, COLOURED, 4)
     elif kind in ("electroweak", "off_shell"):
@@ -99,6 +101,11 @@ def random_model(rng: np.random.Generator, kind: str) -> ProtoModel | None:
         others = _choose(rng, [pid for pid in POOL_PIDS if pid != LBP_PID], int(rng.integers(1, 5)))
     gap = _gaps(kind)
     masses = {LBP_PID: round(lightest, 3)} | {pid: round(lightest + gap(rng), 3) for pid in others}
+    if kind == "degenerate":
+        near = masses[others[0]]
+        masses |= {pid: round(near + rng.uniform(-12.0, 40.0), 3) for pid in others[1:] if near > lightest + 15.0}
+    elif kind == "round":  # points of published grids
+        masses = {pid: max(25.0, 25.0 * round(mass / 25.0)) + (25.0 if pid != LBP_PID else 0.0) for pid, mass in masses.items()}
     decays: dict[int, dict[tuple[int, ...], float]] = {}
     for pid in others:
         channels = list(open_channels(pid, masses))

@@ -5,13 +5,13 @@ From the root of the project:
 
     PEER -m benchmarks.smodels_peer prepare DATABASE COPY
     PEER -m benchmarks.smodels_peer predict COPY MODELS.json OUTPUT.json [--combine all|covariance|none] [--timeout 60]
-    PEER -m benchmarks.smodels_peer time COPY MODELS.json
+    PEER -m benchmarks.smodels_peer time COPY MODELS.json [--combine all|covariance|none] [--timeout 60]
 
 DATABASE is the unpacked text database 3.0.0. `prepare` copies it, adds the particle labels its releases lack, drops workspaces that
 are named but missing, and lets SModelS pickle it (8 minutes once). MODELS holds plain JSON models (docs/validation.md). `predict`
 writes what `benchmarks.agreement` compares with: per model number `n_topologies`, `topologies`, `predictions`, and `seconds` (CPU
-time of decomposition, predictions, statistics). `time` prints JSON, per model the CPU seconds of the predictions and of the pass that
-the reference critic makes. Settings are those of the walk: σ cut 0.02 fb, mass gap 10 GeV, both compressions, every data set.
+time of decomposition, predictions, statistics). `time` prints JSON, per model the CPU seconds of the passes that
+the reference program makes. Settings are those of the walk: σ cut 0.02 fb, mass gap 10 GeV, both compressions, every data set.
 Linear algebra is pinned as the importer does, so that triangulations can be compared point by point.
 """
 
@@ -27,8 +27,9 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,14 @@ SIGMA_CUT_FB = 0.02
 MASS_GAP_GEV = 10.0
 DIGITS = 12
 
+FIT_FAILURES = (ValueError, ArithmeticError, RuntimeError, AssertionError, TypeError, LookupError)
+"""What the peer's fits and root searches raise."""
+
 Document = Mapping[str, Any]
+
+
+class OutOfTimeError(Exception):
+    """A statistical fit took too long."""
 
 
 def copy_database(source: Path, target: Path) -> None:
@@ -134,33 +142,33 @@ def _number(value: Any, unit: Any = None) -> float | None:
     return float(f"{float(value if unit is None else value.asNumber(unit)):.{DIGITS}g}")
 
 
-def _nlls(prediction: Any) -> dict[str, float | None]:
-    return {
-        f"nll{mu}_{name}": _number(prediction.likelihood(mu=float(mu), expected=expected, return_nll=True))
-        for name, expected in (("obs", False), ("exp", True))
-        for mu in (0, 1)
-    }
-
-
 def _row(prediction: Any, kind: str) -> dict[str, Any]:
+    """One prediction; what a fit does not yield is null, with the reasons under `failures`."""
     from smodels.base.physicsUnits import fb
 
-    limits = (prediction.getUpperLimit(expected=expected) for expected in (False, True))
-    observed, expected = (_number(limit, fb) for limit in limits)
-    row = {
+    failures: dict[str, str] = {}
+
+    def attempt(name: str, call: Callable[[], Any], unit: Any = None) -> float | None:
+        try:
+            return _number(call(), unit)
+        except FIT_FAILURES as failure:
+            failures[name] = f"{type(failure).__name__}: {failure}"
+            return None
+
+    row: dict[str, Any] = {
         "analysis": prediction.expResult.globalInfo.id,
         "dataset": prediction.dataset.getID(),
         "type": kind,
         "txnames": sorted({str(txname) for txname in prediction.txnames}),
         "xsec_fb": _number(prediction.xsection, fb),
-        "ul_obs_fb": observed,
-        "ul_exp_fb": expected,
     }
-    return row | (dict.fromkeys(("nll0_obs", "nll1_obs", "nll0_exp", "nll1_exp")) if kind == "upperLimit" else _nlls(prediction))
-
-
-class OutOfTimeError(Exception):
-    """A statistical fit took too long."""
+    for name, expected in (("obs", False), ("exp", True)):
+        row[f"ul_{name}_fb"] = attempt(f"ul_{name}_fb", partial(prediction.getUpperLimit, expected=expected), fb)
+        for mu in (0, 1):
+            key = f"nll{mu}_{name}"
+            nll = partial(prediction.likelihood, mu=float(mu), expected=expected, return_nll=True)
+            row[key] = None if kind == "upperLimit" else attempt(key, nll)
+    return row | ({"failures": failures} if failures else {})
 
 
 @contextmanager
@@ -179,7 +187,7 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, previous)
 
 
-def _combined_rows(predictions: Iterable[Any], combine: str, timeout_s: float) -> list[dict[str, Any]]:
+def _combined_rows(predictions: Iterable[Any], timeout_s: float) -> list[dict[str, Any]]:
     """One row per analysis with a statistical model that sees signal in more than one region."""
     from smodels.base.physicsUnits import fb
     from smodels.matching.theoryPrediction import TheoryPredictionList, _getCombinedResultFor
@@ -190,8 +198,7 @@ def _combined_rows(predictions: Iterable[Any], combine: str, timeout_s: float) -
     rows = []
     for members in by_result.values():
         result = members[0].expResult
-        wanted = combine != "none" and (result.hasCovarianceMatrix() or (combine == "all" and result.hasJsonFile()))
-        if not wanted or len(members) < 2:
+        if len(members) < 2 or not (result.hasCovarianceMatrix() or result.hasJsonFile()):
             continue
         combined = _getCombinedResultFor([TheoryPredictionList([member]) for member in members], result)
         if combined is None:
@@ -219,7 +226,7 @@ def _topologies(topologies: Any) -> list[dict[str, Any]]:
     ]
 
 
-def predict(model: Document, database: Any, scratch: Path, combine: str, timeout_s: float) -> dict[str, Any]:
+def predict(model: Document, database: Any, scratch: Path, timeout_s: float) -> dict[str, Any]:
     """Everything SModelS says of one model, in the layout of the reference predictions."""
     from smodels.matching.theoryPrediction import theoryPredictionsFor
 
@@ -229,7 +236,7 @@ def predict(model: Document, database: Any, scratch: Path, combine: str, timeout
     predictions = list(theoryPredictionsFor(database, topologies, useBestDataset=False, combinedResults=False) or [])
     clock.append(time.process_time())
     rows = [_row(prediction, prediction.dataType()) for prediction in predictions]
-    rows += _combined_rows(predictions, combine, timeout_s)
+    rows += _combined_rows(predictions, timeout_s)
     clock.append(time.process_time())
     return {
         "n_topologies": len(topologies.getSMSList()),
@@ -239,21 +246,36 @@ def predict(model: Document, database: Any, scratch: Path, combine: str, timeout
     }
 
 
-def measure(model: Document, database: Any, scratch: Path) -> dict[str, float]:
-    """CPU seconds of the predictions, and of the pass of the critic: the same again, the best data set of every result."""
+def measure(model: Document, database: Any, scratch: Path, timeout_s: float) -> dict[str, float | bool]:
+    """CPU seconds of three passes, each with its decomposition; a pass that is stopped or raises counts as long as it took.
+
+    `predictions_s`: every data set of every result. `combined_s`: every result, combined where it has a statistical model, with the
+    limits that SModelS then computes. `critic_s`: the best data set or combination of every result, as the reference critic asks.
+    """
     from smodels.matching.theoryPrediction import theoryPredictionsFor
 
-    clock = [time.process_time()]
-    for best_only in (False, True):
-        theoryPredictionsFor(database, decompose(model, scratch), useBestDataset=best_only, combinedResults=False)
-        clock.append(time.process_time())
-    return {"predictions_s": clock[1] - clock[0], "critic_s": clock[2] - clock[1]}
+    found: dict[str, float | bool] = {"is_finished": True}
+    for name, combines, best_only in (("predictions_s", False, False), ("combined_s", True, False), ("critic_s", True, True)):
+        start = time.process_time()
+        try:
+            with time_limit(timeout_s):
+                theoryPredictionsFor(database, decompose(model, scratch), useBestDataset=best_only, combinedResults=combines)
+        except (OutOfTimeError, *FIT_FAILURES):
+            found["is_finished"] = False
+        found[name] = time.process_time() - start
+    return found
 
 
-def _load(path: Path) -> Any:
+def _load(path: Path, combine: str) -> Any:
+    """The database; results whose statistical models are not wanted lose them."""
     from smodels.experiment.databaseObj import Database
 
-    return Database(str(path), subpickle=False)
+    database = Database(str(path), subpickle=False)
+    for result in database.expResultList:
+        for name, is_wanted in (("jsonFiles", combine == "all"), ("covariance", combine != "none")):
+            if not is_wanted and hasattr(result.globalInfo, name):
+                delattr(result.globalInfo, name)
+    return database
 
 
 def _read(path: Path) -> list[Document]:
@@ -274,25 +296,24 @@ def main() -> None:
         command.add_argument("models", type=Path)
         if name == "predict":
             command.add_argument("output", type=Path)
-            command.add_argument("--combine", choices=("all", "covariance", "none"), default="all")
-            command.add_argument("--timeout", type=float, default=60.0, help="per combined result [s]")
+        command.add_argument("--combine", choices=("all", "covariance", "none"), default="all", help="statistical models to use")
+        command.add_argument("--timeout", type=float, default=60.0, help="per combined result, or per pass that is timed [s]")
     arguments = parser.parse_args()
     os.environ |= PINNED
     if arguments.command == "prepare":
         copy_database(arguments.source, arguments.database)
-    database = _load(arguments.database)
-    if arguments.command == "prepare":
-        print(database)
+        print(_load(arguments.database, "all"))
         return
+    database = _load(arguments.database, arguments.combine)
     models = _read(arguments.models)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.command == "time":
             decompose(models[0], Path(folder))  # imports
-            json.dump([measure(model, database, Path(folder)) for model in models], sys.stdout)
+            json.dump([measure(model, database, Path(folder), arguments.timeout) for model in models], sys.stdout)
             return
         answers = {}
         for number, model in enumerate(models):
-            answers[str(number)] = predict(model, database, Path(folder), arguments.combine, arguments.timeout)
+            answers[str(number)] = predict(model, database, Path(folder), arguments.timeout)
             print(f"model {number}: {len(answers[str(number)]['predictions'])} predictions", file=sys.stderr)
             arguments.output.write_text(json.dumps(answers))
 

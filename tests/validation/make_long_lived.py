@@ -1,8 +1,8 @@
 """Makes long_lived.json: what SModelS 3.0.3 predicts for models with long-lived particles.
 
-    python tests/validation/make_long_lived.py DATABASE OUTPUT
+    PEER -m tests.validation.make_long_lived DATABASE OUTPUT
 
-Runs in an environment of its own with `smodels==3.0.3` installed; DATABASE is the unpacked text database 3.0.0. Linear algebra is
+Runs in the environment that `deploy/reference.sh` makes, from the root of the project; DATABASE is the unpacked text database 3.0.0. Linear algebra is
 pinned as the import does (`database/results/worker.py`), so that triangulations can be compared point by point; that takes a
 processor with AVX-512.
 """
@@ -20,6 +20,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.smodels_peer import LABELS, PINNED, write_slha
+
 FOLDERS = (
     *(f"13TeV/ATLAS/ATLAS-SUSY-{name}" for name in (
         "2016-06-eff", "2016-08", "2016-32", "2016-32-eff-trim", "2018-04", "2018-09", "2018-13-eff", "2018-14-eff", "2018-33-eff",
@@ -31,30 +33,6 @@ FOLDERS = (
     "8TeV/ATLAS/ATLAS-SUSY-2013-02", "8TeV/ATLAS/ATLAS-SUSY-2013-11", "8TeV/CMS/CMS-EXO-12-026", "8TeV/CMS/CMS-EXO-13-006-eff-trim",
 )  # fmt: skip
 """Every result that asks for long-lived particles, and a few prompt searches that see what is left for them."""
-
-LABELS = """
-from smodels.base.model import Model
-from smodels.base.particle import MultiParticle, Particle
-from smodels.experiment.defaultFinalStates import finalStates as default
-from smodels.share.models.SMparticles import b, c, g, q
-
-up = Particle(label="RHadronU+", isSM=False, eCharge=2.0 / 3.0, colordim=3)
-down = Particle(label="RHadronD-", isSM=False, eCharge=-1.0 / 3.0, colordim=3)
-both_up, both_down = [up, up.chargeConjugate()], [down, down.chargeConjugate()]
-added = [
-    MultiParticle("RHadronU", both_up),
-    MultiParticle("RHadronD", both_down),
-    MultiParticle("RHadronQ", both_up + both_down),
-    Particle(label="Zprime", isSM=False, eCharge=0, colordim=1, spin=1),
-    Particle(label="H0", isSM=False, eCharge=0, colordim=1, spin=0),
-]
-jetb = MultiParticle("jetb", [q, c, g, b])
-for particle in [*added, jetb]:
-    particle._static = True
-kept = [particle for particle in default.BSMparticles if not particle.label.startswith("RHadron") or particle.label == "RHadronG"]
-finalStates = Model(SMparticles=[*default.SMparticles, jetb], BSMparticles=[*kept, *added], label="labels of the text database")
-"""
-"""The labels of the text database, whose own file is not part of every copy."""
 
 N1, N2, C1, C2, GLUINO = 1000022, 1000023, 1000024, 1000037, 1000021
 DOWN, UP, BOTTOM, TOP, E, MU, TAU, NU_TAU = 1000001, 1000002, 1000005, 1000006, 1000011, 1000013, 1000015, 1000016
@@ -233,22 +211,6 @@ def build_models() -> list[Model]:
     return models.models
 
 
-def write_slha(model: Model, path: Path) -> None:
-    """Write a model for SModelS; cross sections get order 2."""
-    lines = ["BLOCK MASS", *(f"  {pid}  {mass!r}" for pid, mass in model["masses"].items())]
-    for pid in model["masses"]:
-        channels = model["decays"].get(pid, {})
-        lines.append(f"DECAY {pid} {model['widths_gev'].get(pid, 1.0 if channels else 0.0)!r}")
-        lines += [f"  {br!r}  {key.count(',') + 1}  {key.replace(',', '  ')}" for key, br in channels.items()]
-    for sqrts, pairs in model["xsecs_fb"].items():
-        for key, xsec in pairs.items():
-            lines += [
-                f"\nXSECTION  {1000 * int(sqrts):.2E}  2212 2212  2  {key.replace(',', ' ')}",
-                f"  0  2  0  0  0  0  {xsec / 1000:.15e}  x",
-            ]
-    path.write_text("\n".join(lines) + "\n")
-
-
 def predict(models: list[Model], source: Path, scratch: Path) -> list[Model]:
     """The models with the predictions of SModelS: [folder, data set, txnames, σ, observed, expected limit (fb)]."""
     from smodels.base.model import Model as SModel
@@ -294,7 +256,7 @@ def predict(models: list[Model], source: Path, scratch: Path) -> list[Model]:
 def main() -> None:
     """Write the file: one model per line."""
     source, output = Path(sys.argv[1]), Path(sys.argv[2])
-    os.environ |= {"OPENBLAS_CORETYPE": "SKYLAKEX", "OPENBLAS_NUM_THREADS": "1"}  # read when numpy is loaded
+    os.environ |= PINNED
     with tempfile.TemporaryDirectory() as scratch:
         models = predict(build_models(), source, Path(scratch))
     about = {
