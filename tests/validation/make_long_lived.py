@@ -1,10 +1,10 @@
 """Makes long_lived.json: what SModelS 3.0.3 predicts for models with long-lived particles.
 
-    PEER -m tests.validation.make_long_lived DATABASE OUTPUT
+    PYTHONPATH=. PEER tests/validation/make_long_lived.py DATABASE OUTPUT
 
-Runs in the environment that `deploy/reference.sh` makes, from the root of the project; DATABASE is the unpacked text database 3.0.0. Linear algebra is
-pinned as the import does (`database/results/worker.py`), so that triangulations can be compared point by point; that takes a
-processor with AVX-512.
+PEER is the Python of the environment that `deploy/reference.sh` makes, DATABASE the unpacked text database 3.0.0; from the root of
+the project. Linear algebra is pinned as the import does (`database/results/worker.py`), so that triangulations can be compared point
+by point; that takes a processor with AVX-512.
 """
 
 from __future__ import annotations
