@@ -19,6 +19,7 @@ Bounds: by default no background may become negative (SLv1: θ >= -b); `smodels`
 from __future__ import annotations
 
 import math
+from copy import copy
 from functools import cached_property
 from typing import NamedTuple
 
@@ -155,6 +156,7 @@ class CovarianceModel:
         self.log_norm = 0.5 * self.num_bins * math.log(2.0 * math.pi)
         self.log_norm += float(np.log(self.sd).sum() + 0.5 * np.log(eigenvalues).sum())
         self._no_signal = np.zeros(self.num_bins)
+        self._unshifted, self._centre = self, np.zeros(self.num_bins)
         self._data = {DataKind.OBSERVED: self.prepare(self.observed), DataKind.APRIORI: self.prepare(self.background)}
         self._background_fits: dict[DataKind, CovarianceFit] = {}
 
@@ -170,16 +172,18 @@ class CovarianceModel:
     def prepare(self, counts: FloatArray) -> BinData:
         """Bounds and constants for any event counts, shape (num_bins,)."""
         lower, upper = self.bounds(counts)
-        return BinData(counts, lower / self.sd, upper / self.sd, sum(math.lgamma(n + 1.0) for n in counts.tolist()))
+        sd, centre = self._unshifted.sd, self._centre
+        return BinData(counts, lower / sd - centre, upper / sd - centre, sum(math.lgamma(n + 1.0) for n in counts.tolist()))
 
     def bounds(self, counts: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Bounds of θ [events] per bin, shape (num_bins,) each."""
         if self.conventions.has(Conventions.COVARIANCE_NUISANCES):
             return -_SMODELS_THETA_RANGE * counts, _SMODELS_THETA_RANGE * counts
-        quadratic = self.bend / self.sd**2
-        discriminant = 1.0 - 4.0 * self.offset * quadratic
+        offset = self._unshifted.offset
+        quadratic = self.bend / self._unshifted.sd**2
+        discriminant = 1.0 - 4.0 * offset * quadratic
         root = np.sqrt(np.maximum(discriminant, 0.0))
-        lower = np.where(discriminant >= 0.0, -2.0 * self.offset / (1.0 + root), -np.inf)
+        lower = np.where(discriminant >= 0.0, -2.0 * offset / (1.0 + root), -np.inf)
         upper = np.full(self.num_bins, np.inf)
         is_bent_down = quadratic < 0.0
         upper[is_bent_down] = -(1.0 + root[is_bent_down]) / (2.0 * quadratic[is_bent_down])
@@ -199,6 +203,19 @@ class CovarianceModel:
             start = np.zeros(self.num_bins)
             fit = self._background_fits[data_kind] = self.fit(0.0, self._no_signal, self.data(data_kind), start)
         return fit
+
+    def shifted(self, pulls: FloatArray) -> CovarianceModel:
+        """The model whose nuisances are centred at these pulls θ/sd, shape (num_bins,): auxiliary data that came out there.
+
+        Its a priori data are the expected counts at the shifted centre; everything else is the same.
+        """
+        moved = copy(self)
+        moved.offset = self.offset + (self.sd + self.bend * pulls) * pulls
+        moved.sd = self.sd + 2.0 * self.bend * pulls
+        moved._centre = self._centre + pulls
+        moved._data = {DataKind.OBSERVED: moved.prepare(self.observed), DataKind.APRIORI: moved.prepare(np.maximum(moved.offset, 0.0))}
+        moved._background_fits = {}
+        return moved
 
     def fit(self, mu: float, signal: FloatArray, data: BinData, start: FloatArray) -> CovarianceFit:
         """Profile the nuisances at μ for any data.
@@ -234,6 +251,7 @@ class CovarianceLikelihood:
         signal: expected signal at μ = 1 [events], shape (num_bins,).
         data_kind: observed, a priori (data := expected background), or a posteriori (data := background-only fit).
         counts: any other event counts instead, shape (num_bins,), e.g. pseudo-data.
+        start: θ/sd where the background-only fit to these counts starts, shape (num_bins,); 0 by default.
 
     Attributes:
         has_own_counts: whether the data are such counts.
@@ -247,16 +265,17 @@ class CovarianceLikelihood:
         signal: ArrayLike,
         data_kind: DataKind = DataKind.OBSERVED,
         counts: FloatArray | None = None,
+        start: FloatArray | None = None,
     ) -> None:
         self.model = model
         self.signal = np.ascontiguousarray(signal, dtype=np.float64)
         self.data_kind = data_kind
         self.has_own_counts = counts is not None
-        self.data = model.data(data_kind)
-        self.background_fit = model.background_fit(data_kind)
-        if counts is not None:
+        if counts is None:
+            self.data, self.background_fit = model.data(data_kind), model.background_fit(data_kind)
+        else:
             self.data = model.prepare(counts)
-            self.background_fit = model.fit(0.0, self.signal, self.data, self.background_fit.pulls)
+            self.background_fit = model.fit(0.0, self.signal, self.data, np.zeros(model.num_bins) if start is None else start)
         self._last: tuple[float, CovarianceFit] | None = None
 
     @property
@@ -279,7 +298,20 @@ class CovarianceLikelihood:
         """The same signal with the background-only fit to this likelihood's data as data, nuisances centred at 0."""
         pulls = self.background_fit.pulls
         counts = np.maximum(self.model.offset + (self.model.sd + self.model.bend * pulls) * pulls, 0.0)
-        return CovarianceLikelihood(self.model, self.signal, self.data_kind, counts)
+        return CovarianceLikelihood(self.model, self.signal, self.data_kind, counts, pulls)
+
+    def asimov_with(self, is_moved: bool) -> CovarianceLikelihood:
+        """The same, with the nuisances centred where the fit puts them (moved), or at 0."""
+        if not is_moved:
+            return self.asimov()
+        moved = self.model.shifted(self.background_fit.pulls)
+        return CovarianceLikelihood(moved, self.signal, counts=np.maximum(moved.offset, 0.0))
+
+    @property
+    def mu_min(self) -> float:
+        """Smallest signal strength without a negative expectation at the central background."""
+        has_signal = self.signal > 0.0
+        return -float(np.min(self.model.background[has_signal] / self.signal[has_signal], initial=math.inf)) if has_signal.any() else 0.0
 
     def nll(self, mu: float) -> float:
         """-ln L(μ) with all constants; nan if the fit failed."""

@@ -9,7 +9,9 @@ import pytest
 
 from inference.likelihoods.batch import CurveSet
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.product import ProductLikelihood
 from inference.likelihoods.protocol import Likelihood
+from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood, build_truncated_gaussian
 from inference.settings import Conventions
@@ -41,6 +43,12 @@ CASES: dict[str, Likelihood] = {
     "covariance_second_order": _covariance(Conventions.DEFAULT, third=True),
     "covariance_apriori": _covariance(Conventions.DEFAULT, third=False, data_kind=DataKind.APRIORI),
     "covariance_aposteriori": _covariance(Conventions.DEFAULT, third=False, data_kind=DataKind.APOSTERIORI),
+    "covariance_moved": _covariance(Conventions.DEFAULT, third=False).asimov_with(is_moved=True),
+    "covariance_second_order_moved": _covariance(Conventions.DEFAULT, third=True).asimov_with(is_moved=True),
+    "region_uncertain_signal": UncertainSignalLikelihood(SingleRegionLikelihood(8.0, 3.8, 1.0, 2.1), 0.2),
+    "region_uncertain_signal_deficit": UncertainSignalLikelihood(SingleRegionLikelihood(2.0, 3.8, 1.0, 2.1), 0.4),
+    "product": ProductLikelihood([SingleRegionLikelihood(8.0, 3.8, 1.0, 2.1), _covariance(Conventions.DEFAULT, third=False)]),
+    "product_second_order": ProductLikelihood([build_truncated_gaussian(1.0, 3.0, 2.0), _covariance(Conventions.DEFAULT, third=True)]),
 }
 MUS = (0.05, 0.4, 1.0, 3.0, 20.0)
 
