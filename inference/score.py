@@ -5,13 +5,7 @@ Walk: predictions ──▶ candidates (one likelihood per analysis and kind of 
     T_L = 2 ln [L_c(μ̂)/L_c(0)] of the best combination c (`inference.combination`), 0 <= μ̂ <= μ_max,
     K   = T_L + 2 ln π(M)                               (arXiv:2012.12246)
 
-The prior punishes complexity; by name, with n_p particles (the lightest included), n_BR branching ratios and n_SSM
-classes of signal strength multipliers, counted as in `builder.prior`:
-
-    flat    ln π = 0
-    expo1   ln π = -(n_p/a1 + n_BR/a2 + n_SSM/a3), a = 2, 4, 8            (the published choice)
-    expo2   the same with a = 3, 11.04, 17.1
-    gauss1  ln π = -½ [(n_p/2)² + (n_BR/8)² + (n_SSM/32)²]
+The prior punishes complexity; `inference.priors` has those that can be chosen.
 
 Which likelihood stands for an analysis: its own combination where the published information allows one; else one signal
 region, chosen by `region_choice`; limits count through truncated Gaussians where both limits are published.
@@ -23,13 +17,14 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inference.candidates import Candidate, Candidates
 from inference.cliques import BoolMatrix
 from inference.combination import CombinationRule, combine
+from inference.priors import PriorName, log_prior
 from inference.settings import Conventions
 from inference.types import Outcome, Predictions
 
@@ -37,13 +32,17 @@ if TYPE_CHECKING:
     from database.results.store import ResultsStore
 
 
-class PriorName(StrEnum):
-    """Named priors; see the module."""
-
-    FLAT = "flat"
-    EXPO1 = "expo1"
-    EXPO2 = "expo2"
-    GAUSS1 = "gauss1"
+__all__ = [
+    "PriorName",
+    "RegionChoice",
+    "ScoreResult",
+    "ScoreSettings",
+    "ScoredMember",
+    "k_score",
+    "log_prior",
+    "score",
+    "select_candidates",
+]
 
 
 class RegionChoice(StrEnum):
@@ -60,7 +59,7 @@ class ScoreSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    prior: PriorName = Field(PriorName.EXPO1, description="prior on the complexity of a model: flat, expo1, expo2 or gauss1")
+    prior: PriorName = Field(PriorName.EXPO1, description="prior on the complexity of a model: flat, expo1, expo2, gauss1, aic or bic")
     prior_a1: float = Field(2.0, gt=0, description="expo1: number of particles that costs 2 in K")
     prior_a2: float = Field(4.0, gt=0, description="expo1: number of branching ratios that costs 2 in K")
     prior_a3: float = Field(8.0, gt=0, description="expo1: number of signal strength multipliers that costs 2 in K")
@@ -91,39 +90,6 @@ class ScoreSettings(BaseModel):
         if self.min_members > 1 and self.combination_rule is not CombinationRule.MAXIMAL:
             raise ValueError("min_members above 1 needs the combination rule maximal")
         return self
-
-
-class ComplexityTerms(Protocol):
-    """Counts that enter the prior (`builder.evaluation.PriorTerms`)."""
-
-    @property
-    def num_particles(self) -> int: ...
-    @property
-    def num_branching_ratios(self) -> int: ...
-    @property
-    def num_ssms(self) -> float: ...
-
-
-def log_prior(terms: ComplexityTerms, settings: ScoreSettings) -> float:
-    """ln π of a model; see the module for the four priors.
-
-    Examples:
-        The best model of arXiv:2012.12246: 3 particles, no branching ratios, 2 classes of multipliers and 3 repeats.
-
-        >>> from types import SimpleNamespace
-        >>> winner = SimpleNamespace(num_particles=3, num_branching_ratios=0, num_ssms=2.3)
-        >>> 2 * log_prior(winner, ScoreSettings())
-        -3.575
-    """
-    n_p, n_br, n_ssm = terms.num_particles, terms.num_branching_ratios, terms.num_ssms
-    if settings.prior is PriorName.FLAT:
-        return 0.0
-    if settings.prior is PriorName.GAUSS1:
-        return -0.5 * ((n_p / 2.0) ** 2 + (n_br / 8.0) ** 2 + (n_ssm / 32.0) ** 2)
-    scales = (3.0, 11.04, 17.1)
-    if settings.prior is PriorName.EXPO1:
-        scales = (settings.prior_a1, settings.prior_a2, settings.prior_a3)
-    return -(n_p / scales[0] + n_br / scales[1] + n_ssm / scales[2])
 
 
 def k_score(tl: float, log_prior: float) -> float:

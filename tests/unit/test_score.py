@@ -90,6 +90,17 @@ def test_other_priors() -> None:
     assert log_prior(terms, ScoreSettings(prior=PriorName.EXPO2)) == pytest.approx(-(2 / 3 + 8 / 11.04 + 32 / 17.1))
 
 
+def test_information_criteria_count_every_parameter_once() -> None:
+    """AIC = 2k - 2 ln L and BIC = k ln n - 2 ln L, each up to sign and a constant."""
+    terms = SimpleNamespace(num_particles=2, num_branching_ratios=3, num_ssms=1.1)
+    assert k_score(20.0, log_prior(terms, ScoreSettings(prior=PriorName.AIC))) == pytest.approx(20.0 - 2 * 6.1)
+    bic = ScoreSettings(prior=PriorName.BIC)
+    assert k_score(20.0, log_prior(terms, bic, num_data=7)) == pytest.approx(20.0 - 6.1 * math.log(7))
+    assert log_prior(terms, bic, num_data=1) == log_prior(terms, bic, num_data=0) == 0.0
+    with pytest.raises(ValueError, match="number of observations"):
+        log_prior(terms, bic)
+
+
 def test_published_winner() -> None:
     """Z = 3.237, K = 6.901 with 3 particles and 2.3 classes of multipliers."""
     terms = SimpleNamespace(num_particles=3, num_branching_ratios=0, num_ssms=2.3)
