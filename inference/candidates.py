@@ -101,8 +101,13 @@ class _Options(NamedTuple):
 @lru_cache(maxsize=8)
 def _facts_of(store: ResultsStore) -> _Facts:
     names = sorted({record.analysis_id for record in store.results})
+    observed, background, error = (
+        np.ascontiguousarray(values, dtype=np.float64) for values in (store.observed_n, store.expected_bg, store.bg_error)
+    )
     return _Facts(
-        *(np.ascontiguousarray(values, dtype=np.float64) for values in (store.observed_n, store.expected_bg, store.bg_error)),
+        observed,
+        background,
+        error,
         np.array([record.lumi_ifb for record in store.results], dtype=np.float64),
         np.array([names.index(record.analysis_id) for record in store.results], dtype=np.int32),
     )
@@ -202,7 +207,7 @@ class Candidates:
         is_combined = np.zeros(int(facts.analysis.max(initial=-1)) + 1, dtype=np.bool_)
         combined = np.array(list(own), dtype=np.int32)
         is_combined[facts.analysis[predictions.result[combined]]] = True
-        is_smodels = settings.conventions is Conventions.SMODELS
+        is_smodels = settings.conventions.has(Conventions.REGION_NUISANCES)
         options = _Options(
             settings.region_choice.value == "v1_largest_ratio", is_smodels, settings.use_upper_limits,
             settings.max_asymmetry, settings.max_excess_sigmas, settings.limit_widening,

@@ -5,28 +5,32 @@ Soft decays and invisible decays leave no trace in a detector: a topology with t
 
 from __future__ import annotations
 
-from inference.branches import PROMPT_WIDTH_GEV, Branch, State, build_branch, pair_key, sorted_pair
+from inference.branches import PROMPT_WIDTH_GEV, Branch, CompressionKey, Interned, Pair, State, current_tables
 from inference.quantum_numbers import INVISIBLE_SM, QuantumNumbers
 from inference.settings import PredictionSettings
 
 
 class Compression:
-    """Compresses branches; each result is remembered for the model."""
+    """Compresses branches and pairs; what was compressed once is remembered with the branches.
 
-    def __init__(self, settings: PredictionSettings) -> None:
+    Args:
+        settings: minimal mass gap [GeV] and which compressions to do.
+        tables: where branches are interned.
+    """
+
+    def __init__(self, settings: PredictionSettings, tables: Interned | None = None) -> None:
         self._gap = settings.min_mass_gap_gev
-        self._mass: dict[tuple[str, tuple[State, ...], int], Branch] = {}
-        self._invisible: dict[tuple[str, tuple[State, ...], int], Branch] = {}
+        self._key: CompressionKey = (settings.min_mass_gap_gev, settings.compress_mass, settings.compress_invisible)
+        self._tables = tables if tables is not None else current_tables()
 
     def mass(self, branch: Branch) -> Branch:
         """Remove every mother that decays promptly to a single BSM particle closer than the minimal mass gap."""
         if branch.is_leaf:
             return branch
-        key = (branch.signature, branch.states, branch.pids)
-        done = self._mass.get(key)
+        key = ("mass", self._gap, branch.number)
+        done = self._tables.compressed.get(key)
         if done is None:
-            done = self._compress_mass(branch)
-            self._mass[key] = done
+            done = self._tables.compressed.setdefault(key, self._compress_mass(branch))
         return done
 
     def _compress_mass(self, branch: Branch) -> Branch:
@@ -36,17 +40,16 @@ class Compression:
         daughters = tuple(self.mass(daughter) for daughter in branch.daughters)
         if all(new is old for new, old in zip(daughters, branch.daughters, strict=True)):
             return branch
-        return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
+        return self._tables.branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
 
     def invisible(self, branch: Branch) -> Branch:
         """Replace every state that decays to invisible leaves only by one invisible state of its mass."""
         if branch.is_leaf:
             return branch
-        key = (branch.signature, branch.states, branch.pids)
-        done = self._invisible.get(key)
+        key = ("invisible", 0.0, branch.number)
+        done = self._tables.compressed.get(key)
         if done is None:
-            done = self._compress_invisible(branch)
-            self._invisible[key] = done
+            done = self._tables.compressed.setdefault(key, self._compress_invisible(branch))
         return done
 
     def _compress_invisible(self, branch: Branch) -> Branch:
@@ -59,27 +62,32 @@ class Compression:
         ):
             width = max((daughter.state.width for daughter in daughters), default=0.0)
             inv = State(*QuantumNumbers(0, 1, -1), state.mass, width)
-            return build_branch(inv, (), (), branch.pids, True)
+            return self._tables.branch(inv, (), (), branch.pids, True)
         if all(new is old for new, old in zip(daughters, branch.daughters, strict=True)):
             return branch
-        return build_branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
+        return self._tables.branch(state, branch.sm, daughters, branch.pids, branch.is_met_like)
 
+    def copies(self, pair: Pair) -> tuple[Pair, ...]:
+        """All copies of a pair that the two compressions make in any order, the pair itself left out."""
+        known = pair.copies.get(self._key)
+        if known is None:
+            known = pair.copies[self._key] = self._make_copies(pair)
+        return known
 
-def compressed_copies(pair: tuple[Branch, Branch], compression: Compression, settings: PredictionSettings) -> list[tuple[Branch, Branch]]:
-    """All copies of a pair that the two compressions make in any order, the pair itself left out."""
-    found = {pair_key(pair): pair}
-    pending = [pair]
-    while pending:
-        current = pending.pop(0)
-        copies: list[tuple[Branch, Branch]] = []
-        if settings.compress_mass:
-            copies.append(sorted_pair(compression.mass(current[0]), compression.mass(current[1])))
-        if settings.compress_invisible:
-            copies.append(sorted_pair(compression.invisible(current[0]), compression.invisible(current[1])))
-        for copy in copies:
-            key = pair_key(copy)
-            if key not in found:
-                found[key] = copy
-                pending.append(copy)
-    del found[pair_key(pair)]
-    return list(found.values())
+    def _make_copies(self, pair: Pair) -> tuple[Pair, ...]:
+        _, compresses_mass, compresses_invisible = self._key
+        found = {pair.number: pair}
+        pending = [pair]
+        while pending:
+            first, second = pending.pop(0).branches
+            copies: list[Pair] = []
+            if compresses_mass:
+                copies.append(self._tables.pair(self.mass(first), self.mass(second)))
+            if compresses_invisible:
+                copies.append(self._tables.pair(self.invisible(first), self.invisible(second)))
+            for copy in copies:
+                if copy.number not in found:
+                    found[copy.number] = copy
+                    pending.append(copy)
+        del found[pair.number]
+        return tuple(found.values())

@@ -74,7 +74,7 @@ class NodeNames:
 
     def __init__(self, spectrum: Spectrum, topologies: TopologyList) -> None:
         self._topologies = topologies
-        self._states = {pid: (rounded_mass(spectrum.masses[pid]), bsm_quantum_numbers(pid)) for pid in topologies.pids}
+        self._states = {pid: (rounded_mass(spectrum.masses[pid]), bsm_quantum_numbers(pid)) for pid in spectrum.masses}
 
     def pids(self, topology: Topology, state: State) -> tuple[int, ...]:
         """Positive PDG ids of the topology's particles with the state's mass, and charge, colour and spin where it has them."""

@@ -114,7 +114,7 @@ class LookUp:
             np.empty(capacity, dtype=np.int32),
         )
         self.places: list[Coordinates] = []
-        self._known: dict[tuple[str, tuple[State, ...]], tuple[int, int]] = {}
+        self._known: dict[int, tuple[int, int]] = {}
         self._filled = 0
         self.num_forgotten = 0
 
@@ -132,8 +132,7 @@ class LookUp:
     def _find_all(self, topologies: tuple[Topology, ...], found: NDArray[np.int64], *, is_alone: bool) -> bool:
         """Fill in the ranges; False if there is no room. A model that is alone gets the room it needs."""
         for i, topology in enumerate(topologies):
-            key = topology.signature, topology.states
-            entry = self._known.get(key)
+            entry = self._known.get(topology.number)
             if entry is None:
                 if not is_alone and len(self._known) >= self._max_topologies:
                     return False
@@ -143,7 +142,7 @@ class LookUp:
                     if not is_alone:
                         return False
                     self._grow(needed)
-                entry = self._known[key] = self._look_up(topology, matches)
+                entry = self._known[topology.number] = self._look_up(topology, matches)
             found[i, 0], found[i, 1] = entry
         return True
 

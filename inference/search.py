@@ -211,7 +211,7 @@ def _choose_split(state: SearchState, left: int, right: int, is_member: NDArray[
     else:
         step = 0.5 * width if state.mu[left] > 0.1 * state.mu[right] else 0.25 * width
     margin = 1e-6 * width
-    return state.mu[left] + min(max(step, margin), width - margin)
+    return float(state.mu[left] + min(max(step, margin), width - margin))
 
 
 @njit(cache=True)

@@ -12,10 +12,23 @@ compressed, and the compressed copies are kept beside their originals.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from operator import attrgetter
 from typing import NamedTuple, Protocol
 
-from inference.branches import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV, Branch, PairKey, State, build_branch, pair_key, sorted_pair
-from inference.compression import Compression, compressed_copies
+from inference.branches import (
+    BSM_PIDS,
+    PID_BITS,
+    PROMPT_WIDTH_GEV,
+    STABLE_WIDTH_GEV,
+    Branch,
+    Interned,
+    Pair,
+    PairKey,
+    State,
+    current_tables,
+)
+from inference.compression import Compression
 from inference.quantum_numbers import VISIBLE_NEUTRALS, bsm_quantum_numbers, sm_label
 from inference.settings import PredictionSettings
 from inference.spectrum import Decay, Spectrum
@@ -39,6 +52,8 @@ class Topology(NamedTuple):
         pids: bit mask over `TopologyList.pids`.
         signature: canonical string of shape, labels and quantum numbers of both branches.
         states: states of all its BSM nodes, first branch first, in preorder.
+        number: of signature and states, within the process; equal numbers mean equal ones.
+        degeneracy: number of the multiset of masses and widths.
     """
 
     branches: tuple[Branch, ...]
@@ -47,6 +62,8 @@ class Topology(NamedTuple):
     pids: int
     signature: str
     states: tuple[State, ...]
+    number: int
+    degeneracy: int
 
 
 class TopologyList(NamedTuple):
@@ -58,7 +75,11 @@ class TopologyList(NamedTuple):
 
     def pids_of(self, mask: int) -> frozenset[int]:
         """Positive PDG ids behind a bit mask."""
-        return frozenset(pid for i, pid in enumerate(self.pids) if mask >> i & 1)
+        found = []
+        while mask:
+            found.append(self.pids[(mask & -mask).bit_length() - 1])
+            mask &= mask - 1
+        return frozenset(found)
 
 
 class Recorder(Protocol):
@@ -74,22 +95,37 @@ class Recorder(Protocol):
         """The uncompressed topologies in the order of the bits of `Topology.origins`."""
 
 
+@lru_cache(maxsize=4096)
+def _split_daughters(daughters: tuple[int, ...], is_particle: bool) -> tuple[tuple[str, ...], tuple[int, ...]]:
+    """Sorted labels of the Standard Model daughters and sorted signed pids of the others, conjugate for an antiparticle."""
+    labels, others = [], []
+    for daughter in daughters:
+        signed = daughter if is_particle else -daughter
+        label = sm_label(signed)
+        if label is not None:
+            labels.append(label)
+        else:
+            others.append(signed)
+    return tuple(sorted(labels)), tuple(sorted(others))
+
+
 class _Decays:
     """Decays the particles of one spectrum; remembers what it has decayed."""
 
-    def __init__(self, spectrum: Spectrum, recorder: Recorder | None = None) -> None:
+    def __init__(self, spectrum: Spectrum, tables: Interned, recorder: Recorder | None = None) -> None:
         self.spectrum = spectrum
         self._recorder = recorder
-        self.pids = tuple(sorted(spectrum.masses))
-        self._bit = {pid: 1 << i for i, pid in enumerate(self.pids)}
+        # a recorder tells ways to the same branch apart, so that each needs an object of its own
+        self._build = tables.branch if recorder is None else tables.new_branch
         self._states: dict[int, State] = {}
         self._expanded: dict[int, tuple[float, list[tuple[Branch, float]]]] = {}
         self._long_lived: set[int] = set()
-        for pid in self.pids:
+        for pid, given in spectrum.masses.items():
             width = self._width(pid)
-            mass = max(round(abs(spectrum.masses[pid]), 1), 1.0)
-            for signed in (pid, -pid):
-                self._states[signed] = State(*bsm_quantum_numbers(signed), mass, width)
+            mass = max(round(abs(given), 1), 1.0)
+            charge3, colour, spin2 = bsm_quantum_numbers(pid)
+            self._states[pid] = State(charge3, colour, spin2, mass, width)
+            self._states[-pid] = State(-charge3, colour, spin2, mass, width)
             if STABLE_WIDTH_GEV <= width <= PROMPT_WIDTH_GEV:
                 self._long_lived.add(pid)
 
@@ -102,7 +138,7 @@ class _Decays:
         return width if width >= STABLE_WIDTH_GEV else 0.0
 
     def has(self, pid: int) -> bool:
-        return abs(pid) in self._bit
+        return pid in self._states
 
     def expand(self, pid: int, min_br: float) -> list[tuple[Branch, float]]:
         """All fully decayed branches of a signed pid with a product of branching ratios of at least min_br."""
@@ -114,10 +150,11 @@ class _Decays:
         met_like = state.charge3 == 0 and state.colour == 1 and positive not in VISIBLE_NEUTRALS
         branches: list[tuple[Branch, float]] = []
         if state.width == 0.0 or positive in self._long_lived:
-            branches.append((build_branch(state, (), (), self._bit[positive], met_like), 1.0))
+            branches.append((self._build(state, (), (), PID_BITS[positive], met_like), 1.0))
         if state.width > 0.0:
             # in an order of their own, so that no sum depends on the order of the input
-            for daughters, br in sorted(self.spectrum.decays[positive], key=_channel_order):
+            channels = self.spectrum.decays[positive]
+            for daughters, br in sorted(channels, key=_channel_order) if len(channels) > 1 else channels:
                 if br > 0.0 and br >= min_br:
                     self._decay_channel(pid, state, daughters, br, min_br, met_like, branches)
         self._expanded[pid] = (min_br, branches)
@@ -133,19 +170,10 @@ class _Decays:
         met_like: bool,
         branches: list[tuple[Branch, float]],
     ) -> None:
-        sm: list[str] = []
-        bsm: list[int] = []
-        for daughter in daughters:
-            signed = daughter if pid > 0 else -daughter
-            label = sm_label(signed)
-            if label is not None:
-                sm.append(label)
-            elif self.has(signed):
-                bsm.append(signed)
-            else:
+        labels, bsm = _split_daughters(daughters, pid > 0)
+        for signed in bsm:
+            if signed not in self._states:
                 return
-        labels = tuple(sorted(sm))
-        bsm.sort()
         combinations: list[tuple[tuple[Branch, ...], float]] = [((), br)]
         for signed in bsm:
             combinations = [
@@ -154,8 +182,8 @@ class _Decays:
                 for branch, sub_br in self.expand(signed, min_br / product)
                 if product * sub_br >= min_br
             ]
-        own = self._bit[abs(pid)]
-        made = [(build_branch(state, labels, found, own, met_like), product) for found, product in combinations]
+        own = PID_BITS[abs(pid)]
+        made = [(self._build(state, labels, found, own, met_like), product) for found, product in combinations]
         branches.extend(made)
         if self._recorder is not None:
             for (branch, _), (found, _) in zip(made, combinations, strict=True):
@@ -166,29 +194,29 @@ def _channel_order(channel: Decay) -> tuple[list[int], float]:
     return sorted(channel[0]), channel[1]
 
 
-class _Merged:
-    """Topologies by content; equal ones add their weights."""
+class _Weighted:
+    """A topology in the making: equal ones add their weights."""
 
-    def __init__(self) -> None:
-        self.pairs: dict[PairKey, tuple[Branch, Branch]] = {}
-        self.weights: dict[PairKey, list[float]] = {}
-        self.origins: dict[PairKey, int] = {}
-        self.pids: dict[PairKey, int] = {}
+    __slots__ = ("key", "origins", "pair", "pids", "weight_8", "weight_13")
 
-    def add(self, pair: tuple[Branch, Branch], weight: tuple[float, float], origins: int, pids: int) -> PairKey:
-        key = pair_key(pair)
-        known = self.weights.get(key)
-        if known is None:
-            self.pairs[key] = pair
-            self.weights[key] = list(weight)
-            self.origins[key] = origins
-            self.pids[key] = pids
-        else:
-            known[0] += weight[0]
-            known[1] += weight[1]
-            self.origins[key] |= origins
-            self.pids[key] |= pids
-        return key
+    def __init__(self, pair: Pair, weight_8: float, weight_13: float, origins: int, pids: int) -> None:
+        self.pair, self.key = pair, pair.key
+        self.weight_8, self.weight_13 = weight_8, weight_13
+        self.origins, self.pids = origins, pids
+
+
+def _add(found: dict[int, _Weighted], pair: Pair, weight_8: float, weight_13: float, origins: int, pids: int) -> None:
+    known = found.get(pair.number)
+    if known is None:
+        found[pair.number] = _Weighted(pair, weight_8, weight_13, origins, pids)
+    else:
+        known.weight_8 += weight_8
+        known.weight_13 += weight_13
+        known.origins |= origins
+        known.pids |= pids
+
+
+_by_key = attrgetter("key")
 
 
 def build_topologies(spectrum: Spectrum, settings: PredictionSettings, recorder: Recorder | None = None) -> TopologyList:
@@ -205,61 +233,73 @@ def build_topologies(spectrum: Spectrum, settings: PredictionSettings, recorder:
     Raises:
         ModelFormatError: the spectrum names a BSM particle whose quantum numbers are not known.
     """
-    decays = _Decays(spectrum, recorder)
-    merged = _Merged()
-    for pair, weight in _primary_pairs(spectrum, decays):
-        _decay_pair(pair, weight, settings.sigma_cut_fb, decays, merged, recorder)
+    tables = current_tables()
+    decays = _Decays(spectrum, tables, recorder)
+    merged: dict[int, _Weighted] = {}
+    for pids, weight in _primary_pairs(spectrum, decays):
+        _decay_pair(pids, weight, settings.sigma_cut_fb, decays, tables, merged, recorder)
     # origins are numbered in canonical order, so that nothing depends on the order of the input
-    keys = sorted(merged.pairs)
+    originals = sorted(merged.values(), key=_by_key)
     if recorder is not None:
-        recorder.number_origins(keys)
-    everything = _Merged()
-    for number, key in enumerate(keys):
-        weights = merged.weights[key]
-        everything.add(merged.pairs[key], (weights[0], weights[1]), 1 << number, merged.pids[key])
-    compression = Compression(settings)
-    for number, key in enumerate(keys):
-        weights = merged.weights[key]
-        for compressed in compressed_copies(merged.pairs[key], compression, settings):
-            everything.add(compressed, (weights[0], weights[1]), 1 << number, merged.pids[key])
+        recorder.number_origins([original.key for original in originals])
+    everything = {
+        original.pair.number: _Weighted(original.pair, original.weight_8, original.weight_13, 1 << number, original.pids)
+        for number, original in enumerate(originals)
+    }
+    compression = Compression(settings, tables)
+    for number, original in enumerate(originals):
+        for copy in compression.copies(original.pair):
+            _add(everything, copy, original.weight_8, original.weight_13, 1 << number, original.pids)
     topologies = tuple(
-        Topology(
-            branches=everything.pairs[key],
-            weight_fb=(everything.weights[key][0], everything.weights[key][1]),
-            origins=everything.origins[key],
-            pids=everything.pids[key],
-            signature=f"{key[0]}+{key[2]}",
-            states=key[1] + key[3],
-        )
-        for key in sorted(everything.pairs)
+        [
+            Topology(
+                found.pair.branches,
+                (found.weight_8, found.weight_13),
+                found.origins,
+                found.pids,
+                found.pair.signature,
+                found.pair.states,
+                found.pair.number,
+                found.pair.degeneracy,
+            )
+            for found in sorted(everything.values(), key=_by_key)
+        ]
     )
-    return TopologyList(topologies, decays.pids, len(keys))
+    return TopologyList(topologies, BSM_PIDS, len(originals))
 
 
 def _primary_pairs(spectrum: Spectrum, decays: _Decays) -> list[tuple[tuple[int, int], tuple[float, float]]]:
+    """Produced pairs of particles that exist, with their cross sections [fb] at 8 and 13 TeV, sorted."""
     pairs: dict[tuple[int, int], list[float]] = {}
     for i, sqrts in enumerate(SQRTS_TEV):
         for (first, second), xsec in spectrum.xsecs_fb.get(sqrts, {}).items():
             if decays.has(first) and decays.has(second):
-                key = (first, second) if first <= second else (second, first)
-                pairs.setdefault(key, [0.0, 0.0])[i] = max(pairs.get(key, [0.0, 0.0])[i], xsec)
+                weights = pairs.setdefault((first, second) if first <= second else (second, first), [0.0, 0.0])
+                weights[i] = max(weights[i], xsec)
     return [(pair, (weights[0], weights[1])) for pair, weights in sorted(pairs.items())]
 
 
 def _decay_pair(
-    pair: tuple[int, int], weight: tuple[float, float], cut: float, decays: _Decays, merged: _Merged, recorder: Recorder | None
+    pids: tuple[int, int],
+    weight: tuple[float, float],
+    cut: float,
+    decays: _Decays,
+    tables: Interned,
+    merged: dict[int, _Weighted],
+    recorder: Recorder | None,
 ) -> None:
     largest = max(weight)
     if largest < cut or largest <= 0.0:
         return
     min_br = cut / largest
-    firsts = decays.expand(pair[0], min_br)
-    seconds = decays.expand(pair[1], min_br)
+    firsts = decays.expand(pids[0], min_br)
+    seconds = decays.expand(pids[1], min_br)
+    smallest = max(cut, SMALLEST_XSEC_FB)
     for first, first_br in firsts:
         for second, second_br in seconds:
             br = first_br * second_br
-            if largest * br >= max(cut, SMALLEST_XSEC_FB):
-                product = (weight[0] * br, weight[1] * br)
-                key = merged.add(sorted_pair(first, second), product, 0, first.pids | second.pids)
+            if largest * br >= smallest:
+                pair = tables.pair(first, second)
+                _add(merged, pair, weight[0] * br, weight[1] * br, 0, first.pids | second.pids)
                 if recorder is not None:
-                    recorder.add_pair(key, pair, first, second, product)
+                    recorder.add_pair(pair.key, pids, first, second, (weight[0] * br, weight[1] * br))
