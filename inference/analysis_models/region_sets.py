@@ -15,14 +15,15 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from database.results.records import ModelFileRecord, RegionSetRecord
-from inference.analysis_models.protocol import AnalysisLikelihood, AnalysisModel
+from inference.analysis_models.learned import build_learned_model
+from inference.analysis_models.placed import PlacedModel, UnusableModelError
+from inference.analysis_models.protocol import AnalysisLikelihood
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
 from inference.likelihoods.protocol import Likelihood, LogRatio
 from inference.limits import cls_value
@@ -39,23 +40,6 @@ _TWO_SIDED = 1.959963984540054
 """√q_A at the expected limit: CLs = 2 [1 - Φ(√q_A)] = 0.05."""
 _EQUAL_LIMITS = 1e-6
 _MAX_ROUNDS = 80
-
-
-class UnusableModelError(Exception):
-    """A published statistical model cannot be evaluated; says why."""
-
-
-@dataclass(frozen=True, slots=True)
-class PlacedModel:
-    """A statistical model and the regions that it needs.
-
-    Attributes:
-        model: of the regions in `columns`.
-        columns: data sets of the result, counted from the first, shape (num_regions of the model,); −1 where no signal is expected.
-    """
-
-    model: AnalysisModel
-    columns: IntArray
 
 
 SetModelBuilder = Callable[["ResultsStore", int, RegionSetRecord, ModelFileRecord, Conventions], PlacedModel]
@@ -75,7 +59,7 @@ def _build_covariance(
     return PlacedModel(model, columns)
 
 
-BUILDERS: Mapping[str, SetModelBuilder] = MappingProxyType({"sl": _build_covariance})
+BUILDERS: Mapping[str, SetModelBuilder] = MappingProxyType({"sl": _build_covariance, "onnx": build_learned_model})
 """How the kinds of published models are made."""
 
 

@@ -10,8 +10,9 @@ import pytest
 from database.results.importer import import_text_database
 from database.results.records import ModelFileRecord, RegionRecord, RegionSetRecord
 from database.results.store import ResultsStore
+from inference.analysis_models.placed import PlacedModel, UnusableModelError
 from inference.analysis_models.protocol import AnalysisLikelihood, AnalysisModel
-from inference.analysis_models.region_sets import PlacedModel, RegionSet, RegionSetsModel, UnusableModelError
+from inference.analysis_models.region_sets import RegionSet, RegionSetsModel
 from inference.analysis_models.registry import find_analysis_model
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
 from inference.limits import find_upper_limit
