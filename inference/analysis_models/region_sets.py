@@ -301,8 +301,8 @@ class RegionSetsModel:
         return found
 
 
-def build_region_sets(store: ResultsStore, result: int, conventions: Conventions) -> RegionSetsModel | None:
-    """The statistical model of a result with region sets; None if no set has a model that can be evaluated."""
+def find_region_sets(store: ResultsStore, result: int, conventions: Conventions) -> list[RegionSet]:
+    """All published sets of a result, usable or not, in the order of publication."""
     record = store.results[result]
 
     def builder(region_set: RegionSetRecord) -> Callable[[ModelFileRecord], PlacedModel]:
@@ -314,9 +314,14 @@ def build_region_sets(store: ResultsStore, result: int, conventions: Conventions
 
         return build
 
-    sets = [RegionSet(entry, record.num_combined, builder(entry)) for entry in record.stat_payload.region_sets]
+    return [RegionSet(entry, record.num_combined, builder(entry)) for entry in record.stat_payload.region_sets]
+
+
+def build_region_sets(store: ResultsStore, result: int, conventions: Conventions) -> RegionSetsModel | None:
+    """The statistical model of a result with region sets; None if no set has a model that can be evaluated."""
+    sets = find_region_sets(store, result, conventions)
     usable = [region_set for region_set in sets if region_set.is_usable]
     for region_set in sets:
         for problem in region_set.problems:
-            log.info("analysis=%s %s", record.analysis_id, problem)
-    return RegionSetsModel(usable, record.num_combined) if usable else None
+            log.info("analysis=%s %s", store.results[result].analysis_id, problem)
+    return RegionSetsModel(usable, store.results[result].num_combined) if usable else None

@@ -27,7 +27,13 @@ OutputOption = Annotated[
     typer.Option("--output", help="Directory of the compiled store; none: $PROTOMODELS_STORE, else the cache.", show_default=False),
 ]
 WorkersOption = Annotated[int, typer.Option("--num-workers", min=1, help="Processes that parse and triangulate.")]
-STAT_MODELS = {"none": "–", "sl_v1": "simplified (covariance)", "sl_v2": "simplified (covariance, skewed)", "pyhf": "full (HistFactory)"}
+STAT_MODELS = {
+    "none": "–",
+    "sl_v1": "simplified (covariance)",
+    "sl_v2": "simplified (covariance, skewed)",
+    "pyhf": "full (HistFactory)",
+    "region_sets": "region sets",
+}
 KINDS = {"upperLimit": "limits", "efficiencyMap": "efficiencies"}
 
 
@@ -204,6 +210,7 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
     """
     from database.results.info import describe
     from inference.analysis_models.registry import find_analysis_model
+    from inference.analysis_models.set_report import report_region_sets
     from inference.settings import Conventions
 
     rows = []
@@ -211,6 +218,10 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
         row: dict[str, Any] = asdict(described)
         notes = list(described.notes)
         model = find_analysis_model(store, record.index, Conventions.DEFAULT)
+        if record.stat_payload.region_sets:
+            report = report_region_sets(store, record.index)
+            row["region_sets"] = report.rows
+            notes.extend(report.notes)
         if described.stat_model != "none" and model is None:
             notes.append("the full likelihood is not evaluated yet; the analysis enters through single signal regions")
         has_model = model is not None or (described.stat_model == "none" and not record.stat_payload.missing_files)
