@@ -157,7 +157,7 @@ class CovarianceModel:
         self.log_norm += float(np.log(self.sd).sum() + 0.5 * np.log(eigenvalues).sum())
         self._no_signal = np.zeros(self.num_bins)
         self._unshifted, self._centre = self, np.zeros(self.num_bins)
-        self._data = {DataKind.OBSERVED: self.prepare(self.observed), DataKind.APRIORI: self.prepare(self.background)}
+        self._data: dict[DataKind, BinData] = {}
         self._background_fits: dict[DataKind, CovarianceFit] = {}
 
     @property
@@ -193,7 +193,12 @@ class CovarianceModel:
         """Event counts: observed, expected background (a priori), or the background-only fit (a posteriori)."""
         data = self._data.get(data_kind)
         if data is None:
-            data = self._data[data_kind] = self.prepare(self.asimov_counts(DataKind.OBSERVED))
+            counts = self.observed
+            if data_kind is DataKind.APRIORI:
+                counts = self.background
+            elif data_kind is DataKind.APOSTERIORI:
+                counts = self.asimov_counts(DataKind.OBSERVED)
+            data = self._data[data_kind] = self.prepare(counts)
         return data
 
     def background_fit(self, data_kind: DataKind) -> CovarianceFit:
@@ -207,14 +212,14 @@ class CovarianceModel:
     def shifted(self, pulls: FloatArray) -> CovarianceModel:
         """The model whose nuisances are centred at these pulls θ/sd, shape (num_bins,): auxiliary data that came out there.
 
-        Its a priori data are the expected counts at the shifted centre; everything else is the same.
+        Its a priori data are the expected counts at that centre; everything else is the same.
         """
         moved = copy(self)
         moved.offset = self.offset + (self.sd + self.bend * pulls) * pulls
         moved.sd = self.sd + 2.0 * self.bend * pulls
         moved._centre = self._centre + pulls
-        moved._data = {DataKind.OBSERVED: moved.prepare(self.observed), DataKind.APRIORI: moved.prepare(np.maximum(moved.offset, 0.0))}
-        moved._background_fits = {}
+        moved.background = np.maximum(moved.offset, 0.0)
+        moved._data, moved._background_fits = {}, {}
         return moved
 
     def fit(self, mu: float, signal: FloatArray, data: BinData, start: FloatArray) -> CovarianceFit:

@@ -210,7 +210,7 @@ class SingleRegionLikelihood:
     @property
     def mu_hat(self) -> float:
         """max(0, n - b)/s."""
-        return best_fit_strength(self.data, self.background, self.signal)
+        return best_fit_strength(self.data, max(0.0, self.background), self.signal)
 
     @property
     def sigma_mu(self) -> float:

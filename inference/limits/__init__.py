@@ -2,6 +2,7 @@
 
 statistics.py     test statistics, CLs and its expected values: pure formulas (arXiv:1007.1727)
 conventions.py    what counts as Asimov data, by name
+curves.py         the test statistic of one likelihood as a curve in μ
 crossing.py       where a falling curve crosses a level, with slopes and whatever fails on the way
 asymptotic.py     CLs, observed and expected limits from the asymptotic formulas
 

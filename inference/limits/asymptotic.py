@@ -14,9 +14,9 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from inference.likelihoods.protocol import Likelihood
-from inference.limits.conventions import AsimovConvention, LimitableLikelihood, build_asimov, lowest_strength
+from inference.limits.conventions import AsimovConvention, LimitableLikelihood, build_asimov
 from inference.limits.crossing import find_crossing
+from inference.limits.curves import TestCurve
 from inference.limits.statistics import (
     CONFIDENCE_LEVEL,
     EXPECTED_SIGMAS,
@@ -104,52 +104,6 @@ class CLsResult(NamedTuple):
     outcome: Outcome
 
 
-class _TestCurve:
-    """q(μ) of one likelihood with its slope."""
-
-    def __init__(self, likelihood: Likelihood, statistic: TestStatistic) -> None:
-        self.likelihood = likelihood
-        self.mu_hat = likelihood.mu_hat if likelihood.outcome is Outcome.OK else math.nan
-        if statistic is TestStatistic.Q and self.mu_hat == 0.0:
-            self.mu_hat = _find_negative_maximum(likelihood)
-        self.best = math.nan if math.isnan(self.mu_hat) else likelihood.log_ratio(self.mu_hat).value
-
-    @property
-    def is_usable(self) -> bool:
-        return math.isfinite(self.best)
-
-    def at(self, mu: float) -> tuple[float, float]:
-        """q and dq/dμ; nan if the fit failed."""
-        if mu <= self.mu_hat:
-            return 0.0, 0.0
-        value, slope = self.likelihood.log_ratio(mu)
-        if value > self.best:  # a better minimum than the free fit found: then that is the free fit
-            self.best, self.mu_hat = value, mu
-        return 2.0 * (self.best - value), -2.0 * slope
-
-
-def _find_negative_maximum(likelihood: Likelihood) -> float:
-    """μ̂ of a likelihood that falls from μ = 0 on, within the strengths that it is defined for."""
-    lowest = lowest_strength(likelihood)
-    if lowest >= 0.0:
-        return 0.0
-
-    def falling(distance: float) -> tuple[float, float]:
-        value, slope = likelihood.log_ratio(-distance)
-        return (slope if math.isfinite(value) else math.nan), math.nan
-
-    if likelihood.log_ratio(0.0).slope >= 0.0:
-        return 0.0
-    sigma = likelihood.sigma_mu
-    width = sigma if math.isfinite(sigma) else 1.0
-    low, high = 0.0, -lowest
-    at_end = likelihood.log_ratio(-high)
-    if math.isfinite(at_end.value) and at_end.slope <= 0.0:
-        return -high
-    found = find_crossing(lambda x: falling(x) if x < high else (math.inf, math.nan), low, min(0.5 * width, 0.5 * high), 0.1 * width)
-    return -found.position if found.outcome is Outcome.OK else math.nan
-
-
 def compute_cls(likelihood: LimitableLikelihood, mu: float = 1.0, settings: LimitSettings | None = None) -> CLsResult:
     """CLs of a signal strength, observed and expected.
 
@@ -216,14 +170,14 @@ def find_upper_limits(likelihood: LimitableLikelihood, settings: LimitSettings |
     return UpperLimits(_observed_limit(data, asimov, settings, settings.confidence_level), _expected_limits(asimov, settings))
 
 
-def _curves(likelihood: LimitableLikelihood, settings: LimitSettings) -> tuple[_TestCurve, _TestCurve]:
+def _curves(likelihood: LimitableLikelihood, settings: LimitSettings) -> tuple[TestCurve, TestCurve]:
     if likelihood.outcome is not Outcome.OK:
-        nothing = _TestCurve(likelihood, settings.statistic)
+        nothing = TestCurve(likelihood, settings.statistic)
         return nothing, nothing
-    return _TestCurve(likelihood, settings.statistic), _TestCurve(build_asimov(likelihood, settings.asimov), settings.statistic)
+    return TestCurve(likelihood, settings.statistic), TestCurve(build_asimov(likelihood, settings.asimov), settings.statistic)
 
 
-def _observed_limit(data: _TestCurve, asimov: _TestCurve, settings: LimitSettings, confidence_level: float) -> LimitResult:
+def _observed_limit(data: TestCurve, asimov: TestCurve, settings: LimitSettings, confidence_level: float) -> LimitResult:
     if not (data.is_usable and asimov.is_usable):
         return LimitResult(math.nan, Outcome.FIT_FAILED, 0)
     sigma = data.likelihood.sigma_mu
@@ -246,7 +200,7 @@ def _observed_limit(data: _TestCurve, asimov: _TestCurve, settings: LimitSetting
     return LimitResult(found.position, found.outcome, found.num_evaluations)
 
 
-def _expected_limits(asimov: _TestCurve, settings: LimitSettings) -> ExpectedLimits:
+def _expected_limits(asimov: TestCurve, settings: LimitSettings) -> ExpectedLimits:
     if not asimov.is_usable:
         return ExpectedLimits((math.nan,) * 5, Outcome.FIT_FAILED, 0)
     sigma = asimov.likelihood.sigma_mu
