@@ -7,10 +7,12 @@ Deterministic and without memory of earlier models; physics and numerics never r
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from builder.evaluation import Evaluation, Member
+from builder.penalties import PenaltyName, log_penalties
 from builder.prior_terms import count_prior_terms
 from builder.protomodel import ProtoModel
 from critics.panel import COSTLY, LikelihoodContext, judge
@@ -36,6 +38,11 @@ class EvaluationSettings(BaseModel):
     predictions: PredictionSettings = Field(default_factory=PredictionSettings, description="topologies and predictions")
     score: ScoreSettings = Field(default_factory=ScoreSettings, description="likelihoods, combination, prior")
     critics: CriticSettings = Field(default_factory=CriticSettings, description="who may veto or cap")
+    penalties: tuple[PenaltyName, ...] = Field(
+        (),
+        description="further factors of the prior: missing_experiment, extreme_ssms, undemocratic_flavours (those of the reference "
+        "program's second version); empty: as published in 2020",
+    )
 
 
 class Evaluator:
@@ -87,8 +94,9 @@ class Evaluator:
             skips_costly=skips_costly_critics,
         )
         found = score(predictions, self.store, self.combinability.is_combinable, verdict.mu_max, self.settings.score)
-        terms = count_prior_terms(protomodel)
-        prior = log_prior(terms, self.settings.score)
+        penalties = log_penalties(protomodel, predictions, self.store, self.settings.penalties)
+        terms = replace(count_prior_terms(protomodel), penalties=penalties)
+        prior = log_prior(terms, self.settings.score, self._count_data(found.members)) + math.fsum(penalties.values())
         k = k_score(found.tl, prior) if found.outcome is Outcome.OK else -math.inf
         return Evaluation(
             outcome=found.outcome,
@@ -103,6 +111,11 @@ class Evaluator:
             failures=found.failures,
             num_predictions=int(predictions.result.size),
         )
+
+    def _count_data(self, members: tuple[ScoredMember, ...]) -> int:
+        """Observations in a combination: one per signal region or pair of limits."""
+        is_combined = PredictionKind.COMBINED
+        return sum(self.store.results[m.candidate.result].num_combined if m.candidate.kind is is_combined else 1 for m in members)
 
     def _describe(self, member: ScoredMember, predictions: Predictions, mu_hat: float, with_limits: bool) -> Member:
         candidate, store = member.candidate, self.store

@@ -17,11 +17,13 @@ class PriorTerms:
         num_particles: all particles of the model, the lightest included.
         num_branching_ratios: distinct branching ratios minus one, summed over the decaying particles.
         num_ssms: classes of equal signal strength multipliers plus 0.1 per further member.
+        penalties: ln f of each further factor of the prior that was asked for (`builder.penalties`), by name.
     """
 
     num_particles: int
     num_branching_ratios: int
     num_ssms: float
+    penalties: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class Evaluation:
         tl: T_L = 2 ln L(μ̂)/L(0) of the best combination.
         mu_hat: signal strength that maximises the combination's likelihood within [0, mu_max].
         mu_max: largest signal strength the critics allow (inf if unconstrained).
-        log_prior: ln π.
+        log_prior: ln π, penalties included.
         prior_terms: the counts behind it.
         verdict: the critics' judgement.
         combination: members of the best combination.

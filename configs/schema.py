@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from builder.evaluate import EvaluationSettings
 from builder.walk import WalkSettings
 from configs.loading import parse_settings, read_config_file, set_key
+from database.results.combinability import Override
 from database.results.store import EMBEDDED
 
 
@@ -55,6 +56,17 @@ class ResultsSettings(BaseModel):
         False,
         description="leave out analyses that others of these results replace (`protomodels results info` says which); false: they stay",
     )
+    combine: tuple[tuple[str, str], ...] = Field(
+        (), description="pairs of analyses that share no events, whatever the packaged facts say, e.g. [CMS-EXO-20-004, CMS-SUS-20-004]"
+    )
+    never_combine: tuple[tuple[str, str], ...] = Field((), description="pairs of analyses that are never combined")
+
+    def overrides(self) -> tuple[Override, ...]:
+        """The user's decisions on combinability."""
+        return (
+            *(Override(first, second, True, "results.combine") for first, second in self.combine),
+            *(Override(first, second, False, "results.never_combine") for first, second in self.never_combine),
+        )
 
 
 class RunConfig(BaseModel):

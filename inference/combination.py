@@ -26,7 +26,6 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
-from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -53,6 +52,7 @@ from inference.search import (
     run_compiled,
     start_search,
 )
+from inference.settings import CombinationRule
 from inference.types import Outcome
 
 log = logging.getLogger(__name__)
@@ -61,14 +61,6 @@ __all__ = ["TOLERANCE", "CombinationResult", "CombinationRule", "combine", "find
 
 _LEGACY_ITERATIONS = 5
 _LEGACY_PRECISION = 0.01
-
-
-class CombinationRule(StrEnum):
-    """Which sets of combinable likelihoods compete."""
-
-    MAXIMAL = "maximal"
-    FREE = "free"
-    LEGACY_OFFSET = "legacy-offset"
 
 
 class CombinationResult(NamedTuple):

@@ -37,6 +37,14 @@ class Conventions(StrEnum):
         return self is quirk or self is Conventions.SMODELS
 
 
+class CombinationRule(StrEnum):
+    """Which sets of combinable likelihoods compete (`inference.combination`)."""
+
+    MAXIMAL = "maximal"
+    FREE = "free"
+    LEGACY_OFFSET = "legacy-offset"
+
+
 class PredictionSettings(BaseModel):
     """How a model is decomposed into topologies and compared with the published results."""
 

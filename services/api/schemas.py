@@ -193,6 +193,9 @@ class PriorTermsOut(Schema):
     num_particles: float = Field(examples=[3])
     num_branching_ratios: float = Field(examples=[0])
     num_ssms: float = Field(examples=[2.3])
+    penalties: dict[str, Finite] = Field(
+        default_factory=dict, description="ln of each further factor of the prior, by name; null: the factor is 0"
+    )
 
 
 class ConstraintOut(Schema):

@@ -132,12 +132,15 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
     from builder.evaluate import EvaluationSettings, Evaluator
     from configs.loading import parse_settings
     from configs.schema import ResultsSettings
+    from database.results.combinability import build_combinability
     from database.results.store import open_store
     from services.campaign.selection import select_results
 
     store = open_store(Path(arguments["store_path"]))
-    selected = select_results(store, parse_settings(ResultsSettings, arguments["results"]))
-    evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]))
+    results = parse_settings(ResultsSettings, arguments["results"])
+    selected = select_results(store, results)
+    combinability = build_combinability(selected, overrides=results.overrides())
+    evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]), combinability)
     walk = parse_settings(WalkSettings, arguments["walk"])
 
     def complete(protomodel: ProtoModel) -> Evaluation:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from database.errors import ConfigError
-from inference.settings import Conventions
+from inference.settings import CombinationRule, Conventions
 from inference.types import Outcome
 from services.cli.options import ConventionsOption, JsonOption, ModelArgument, ResultsOption, plain
 
 if TYPE_CHECKING:
-    from builder.evaluate import Evaluator
+    from builder.evaluate import EvaluationSettings, Evaluator
     from builder.evaluation import Evaluation
     from builder.protomodel import ProtoModel
 
@@ -32,6 +32,14 @@ OUTCOME_WORDS = {
 ConfigOption = Annotated[
     str | None,
     typer.Option("--config", help="Score as campaigns of this configuration do: its results, selection and evaluation."),
+]
+
+CombinationOption = Annotated[
+    CombinationRule | None,
+    typer.Option(
+        help="Which sets of results compete: maximal (published), free (members that hurt are dropped), or legacy-offset (as the "
+        "reference program's second version); none: as configured, else maximal."
+    ),
 ]
 
 
@@ -115,6 +123,7 @@ def score(
     model: ModelArgument,
     results: ResultsOption = None,
     conventions: ConventionsOption = Conventions.DEFAULT,
+    combination: CombinationOption = None,
     config: ConfigOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -122,7 +131,7 @@ def score(
     from builder.model_io import read_models
 
     models = read_models(model)
-    evaluator = _build_evaluator(results, conventions, config)
+    evaluator = build_evaluator(results, conventions, config, combination)
     evaluations = [evaluator.evaluate(protomodel, with_limits=True) for protomodel in models]
     if as_json:
         rows = [evaluation_row(evaluation) for evaluation in evaluations]
@@ -132,23 +141,54 @@ def score(
         _print_score(protomodel, evaluation)
 
 
-def _build_evaluator(results: str | None, conventions: Conventions, config: str | None) -> Evaluator:
+def build_evaluator(
+    results: str | None, conventions: Conventions, config: str | None, combination: CombinationRule | None = None
+) -> Evaluator:
+    """An evaluator for what the options say.
+
+    Args:
+        results: name of a store; None: that of the configuration, else the imported one.
+        conventions: default, or a quirk of the reference.
+        config: configuration whose results, selection and evaluation are used; None: defaults.
+        combination: rule of the combination; None: that of the configuration.
+
+    Raises:
+        ConfigError: options exclude each other, or the configuration is not valid.
+    """
     from builder.evaluate import EvaluationSettings, Evaluator
+    from configs.schema import load_config
+    from database.results.combinability import build_combinability
     from inference.score import ScoreSettings
     from inference.settings import PredictionSettings
+    from services.campaign.selection import select_results
     from services.stores import open_results
 
+    rule = {} if combination is None else {"score.combination_rule": combination.value}
     if config is None:
         predictions, scoring = PredictionSettings(conventions=conventions), ScoreSettings(conventions=conventions)
-        return Evaluator(open_results(results), EvaluationSettings(predictions=predictions, score=scoring))
-    from configs.schema import load_config
-    from services.campaign.selection import select_results
-
+        evaluation = replace_settings(EvaluationSettings(predictions=predictions, score=scoring), rule)
+        return Evaluator(open_results(results), evaluation)
     if conventions is not Conventions.DEFAULT:
         raise ConfigError("--conventions and --config exclude each other: the configuration has conventions of its own")
     settings = load_config(config)
-    store = open_results(settings.results.store if results is None else results)
-    return Evaluator(select_results(store, settings.results), settings.evaluation)
+    store = select_results(open_results(settings.results.store if results is None else results), settings.results)
+    combinability = build_combinability(store, overrides=settings.results.overrides())
+    return Evaluator(store, replace_settings(settings.evaluation, rule), combinability)
+
+
+def replace_settings(settings: EvaluationSettings, changes: dict[str, Any]) -> EvaluationSettings:
+    """The settings with values replaced by dotted key.
+
+    Raises:
+        ConfigError: the result is not valid.
+    """
+    from builder.evaluate import EvaluationSettings
+    from configs.loading import parse_settings, set_key
+
+    data = settings.model_dump(mode="json")
+    for key, value in changes.items():
+        set_key(data, key, value)
+    return parse_settings(EvaluationSettings, data)
 
 
 def evaluation_row(evaluation: Evaluation) -> dict[str, Any]:

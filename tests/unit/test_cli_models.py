@@ -144,3 +144,27 @@ def test_units_are_in_the_headings(run: Any) -> None:
     answer = run("predict", stops())
     assert answer.code == 0
     assert "σ [fb]" in answer.stdout and "limit obs [fb]" in answer.stdout
+
+
+def test_rules_of_the_combination_and_conventions_can_be_chosen(run: Any, tmp_path: Path) -> None:
+    """Dropping what hurts never lowers T_L; a configuration's own rule gives way to the option."""
+    model = stops(1100.0, 160.0)
+    by_rule = {
+        rule: json.loads(run("score", model, "--json", "--combination", rule).stdout) for rule in ("maximal", "free", "legacy-offset")
+    }
+    assert by_rule["free"]["t_l"] >= by_rule["maximal"]["t_l"]
+    assert all(member["log_likelihood_ratio"] > 0 for member in by_rule["free"]["combination"])
+    config = tmp_path / "free.yaml"
+    config.write_text("evaluation:\n  score:\n    combination_rule: free\n")
+    assert json.loads(run("score", model, "--json", "--config", str(config)).stdout) == by_rule["free"]
+    chosen = run("score", model, "--json", "--config", str(config), "--combination", "maximal")
+    assert json.loads(chosen.stdout) == by_rule["maximal"]
+    assert run("score", model, "--conventions", "smodels").code == 0
+    assert run("score", model, "--combination", "best").code == 2
+
+
+def test_score_reports_the_nearest_constraint(run: Any) -> None:
+    answer = json.loads(run("score", stops(700.0, 100.0), "--json").stdout)
+    nearest = answer["nearest_constraint"]
+    assert nearest["r_obs"] == answer["verdict"]["r_obs"] == max(c["r_obs"] for c in answer["verdict"]["constraints"])
+    assert answer["verdict"]["findings"][0]["critic"] == nearest["critic"] == "upper_limit_v1"
