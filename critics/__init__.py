@@ -4,6 +4,5 @@ verdict.py       what a critic says
 settings.py      which critics are asked, their thresholds
 upper_limit.py   critics that compare cross sections with limits (v1: caps μ; v2: counts and vetoes)
 likelihood.py    critic that tests the most sensitive combination of likelihoods (v2)
-product.py       several likelihoods at one signal strength
 panel.py         the joint verdict, cheapest critic first
 """

@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from critics.product import ProductLikelihood
 from critics.verdict import Constraint, Verdict, count_undefined
 from inference.analysis_models.registry import find_analysis_model
 from inference.candidates import COVARIANCE_MODELS
 from inference.cliques import BoolMatrix, CliqueSearch
+from inference.likelihoods.product import ProductLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.limits import LimitableLikelihood, find_upper_limit
 from inference.settings import Conventions

@@ -14,8 +14,8 @@ from scipy.stats import norm
 
 from critics.likelihood import LikelihoodContext, find_most_sensitive, judge_by_likelihood, select_factors
 from critics.panel import judge
-from critics.product import ProductLikelihood
 from critics.settings import CriticName, CriticSettings
+from inference.likelihoods.product import ProductLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.limits import find_upper_limit
 from inference.types import DataKind, PredictionKind, Predictions
