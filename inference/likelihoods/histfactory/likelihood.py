@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from inference.likelihoods.histfactory.model import HistFactoryFit, HistFactoryModel, ModelData
+from inference.likelihoods.histfactory.settings import AsimovAuxiliary
 from inference.likelihoods.protocol import LogRatio
 from inference.types import DataKind, FloatArray, Outcome
 
@@ -137,14 +138,29 @@ class HistFactoryLikelihood:
         fit = self.fit(mu)
         return LogRatio(self._at_zero.nll - fit.nll, -fit.slope)
 
+    @property
+    def mu_min(self) -> float:
+        """Smallest signal strength at which no bin of the background-only fit becomes negative; <= 0."""
+        is_hit = self.signal > 0.0
+        if not is_hit.any():
+            return 0.0
+        return min(0.0, -float((self._at_zero.means[is_hit] / self.signal[is_hit]).min()))
+
     def asimov(self) -> HistFactoryLikelihood:
         """The same signal with the expected data of the background-only fit to this likelihood's data.
 
         Where the auxiliary data go is `HistFactorySettings.asimov_auxiliary`.
         """
+        return self._asimov(None)
+
+    def asimov_with(self, is_moved: bool) -> HistFactoryLikelihood:
+        """As `asimov`, with the auxiliary data moved to the fit, or left where the analysis puts them."""
+        return self._asimov(is_moved)
+
+    def _asimov(self, is_moved: bool | None) -> HistFactoryLikelihood:
         if self._is_plain:
-            return self._with_data(self, *self.model.asimov(self.data_kind))
-        data = self.model.asimov_data(self._at_zero, self._signal.log_widths)
+            return self._with_data(self, *self.model.asimov(self.data_kind, is_moved))
+        data = self.model.asimov_data(self._at_zero, self._signal.log_widths, is_moved)
         return self._with_data(self, data, self.model.fit(data, self._signal, 0.0, self._at_zero.parameters))
 
     def signal_slopes(self, mu: float) -> FloatArray:

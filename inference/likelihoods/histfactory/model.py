@@ -117,7 +117,7 @@ class HistFactoryModel:
         self.no_signal = self.signal_arrays(np.zeros(self.num_bins))
         self._data: dict[DataKind, ModelData] = {}
         self._background_fits: dict[DataKind, HistFactoryFit] = {}
-        self._asimov: dict[DataKind, tuple[ModelData, HistFactoryFit]] = {}
+        self._asimov: dict[tuple[DataKind, bool], tuple[ModelData, HistFactoryFit]] = {}
 
     @property
     def num_regions(self) -> int:
@@ -189,15 +189,22 @@ class HistFactoryModel:
             self._data[data_kind] = data
         return data
 
-    def asimov_data(self, fit: HistFactoryFit, log_widths: float | None = None) -> ModelData:
-        """Expected data of a fit: its expected events, and its parameters as auxiliary data if the settings say so."""
-        counts = np.maximum(fit.means, 0.0)
+    def asimov_data(self, fit: HistFactoryFit, log_widths: float | None = None, is_moved: bool | None = None) -> ModelData:
+        """Expected data of a fit: its expected events as counts.
+
+        Args:
+            fit: any fit.
+            log_widths: Σ ln(σ √2π) of the normal constraints; by default that of the background.
+            is_moved: whether the auxiliary data move to the fitted parameters; by default as the settings say.
+        """
+        if is_moved is None:
+            is_moved = self.settings.asimov_auxiliary is AsimovAuxiliary.FITTED
         auxdata = self.table.auxdata
-        if self.settings.asimov_auxiliary is AsimovAuxiliary.FITTED:
+        if is_moved:
             is_poisson = self.table.constraint == Constraint.POISSON
             fitted = np.where(is_poisson, fit.parameters * self.table.width, fit.parameters)
             auxdata = np.where(self.table.constraint == Constraint.NONE, 0.0, fitted)
-        return self.make_data(counts, auxdata, log_widths)
+        return self.make_data(np.maximum(fit.means, 0.0), auxdata, log_widths)
 
     def background_fit(self, data_kind: DataKind = DataKind.OBSERVED) -> HistFactoryFit:
         """The fit at μ = 0, made once."""
@@ -209,13 +216,16 @@ class HistFactoryModel:
             fit = self._background_fits[data_kind] = self.fit(self.data(data_kind), self.no_signal, 0.0, start)
         return fit
 
-    def asimov(self, data_kind: DataKind) -> tuple[ModelData, HistFactoryFit]:
+    def asimov(self, data_kind: DataKind, is_moved: bool | None = None) -> tuple[ModelData, HistFactoryFit]:
         """Asimov data of the background-only fit, and their own background-only fit; made once."""
-        if data_kind not in self._asimov:
+        if is_moved is None:
+            is_moved = self.settings.asimov_auxiliary is AsimovAuxiliary.FITTED
+        key = data_kind, is_moved
+        if key not in self._asimov:
             fit = self.background_fit(data_kind)
-            data = self.asimov_data(fit)
-            self._asimov[data_kind] = data, self.fit(data, self.no_signal, 0.0, fit.parameters)
-        return self._asimov[data_kind]
+            data = self.asimov_data(fit, is_moved=is_moved)
+            self._asimov[key] = data, self.fit(data, self.no_signal, 0.0, fit.parameters)
+        return self._asimov[key]
 
     def fit(
         self,
