@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from inference.likelihoods.histfactory.model import HistFactoryFit, HistFactoryModel, ModelData
-from inference.likelihoods.histfactory.settings import AsimovAuxiliary
 from inference.likelihoods.protocol import LogRatio
 from inference.types import DataKind, FloatArray, Outcome
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from importlib import import_module
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -50,7 +51,7 @@ def load_pyhf(tensor_backend: str = "numpy", optimizer: str = "scipy") -> Module
         MissingBackendError: pyhf or the backend is not installed.
     """
     try:
-        import pyhf
+        pyhf = import_module("pyhf")
     except ImportError:
         raise MissingBackendError("the backend pyhf is not installed: pip install pyhf, or choose the built-in backend") from None
     try:
