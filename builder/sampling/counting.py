@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -29,7 +29,7 @@ LogWeight = Callable[[float], float]
 """ln w(n) of one kind of count."""
 
 
-@lru_cache(maxsize=None)
+@cache
 def stirling(num_elements: int, num_classes: int) -> int:
     """Return the number of ways to tie elements into non-empty classes (Stirling numbers of the second kind).
 
@@ -123,11 +123,7 @@ class TieLaw:
                 key = on + 1, total + variants
                 grown[key] = grown.get(key, 0) + number
             self._tables.insert(0, grown)
-        self._levels = [
-            (on, total, classes)
-            for on, total in sorted(self._tables[0])
-            for classes in (range(1, on + 1) if on else (0,))
-        ]
+        self._levels = [(on, total, classes) for on, total in sorted(self._tables[0]) for classes in (range(1, on + 1) if on else (0,))]
         self._log_levels = [
             math.log(self._tables[0][on, total]) + self._log_single(on, total, classes) + math.log(stirling(on, classes))
             for on, total, classes in self._levels

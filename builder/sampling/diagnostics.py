@@ -66,7 +66,7 @@ def effective_sample_size(chains: FloatArray, *, counts_between: bool = True) ->
     last = int(negative[0]) if negative.size else pairs.size
     monotone = np.minimum.accumulate(pairs[:last])
     time = max(2.0 * float(monotone.sum()) - 1.0, 1.0 / math.log10(num_chains * size))
-    return num_chains * size / time
+    return float(num_chains * size / time)
 
 
 def r_hat(chains: FloatArray) -> float:

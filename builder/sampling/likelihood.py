@@ -26,13 +26,14 @@ import numpy as np
 from builder.evaluate import Evaluator
 from builder.protomodel import ProtoModel
 from builder.sampling.settings import LikelihoodName, SamplingSettings
-from critics.panel import judge
+from critics.panel import LikelihoodContext, judge
 from critics.verdict import Verdict
 from database.errors import ConfigError
+from inference.candidates import Candidate
 from inference.cliques import BoolMatrix, CliqueSearch
 from inference.combination import CombinationRule
-from inference.score import Candidate, select_candidates
-from inference.types import Outcome, PredictionKind, Predictions
+from inference.score import select_candidates
+from inference.types import FloatArray, Outcome, PredictionKind, Predictions
 
 
 class Weight(NamedTuple):
@@ -63,14 +64,18 @@ class StoreLikelihood:
         settings: which density.
 
     Raises:
-        ConfigError: the combination rule has no density, or the fixed analyses are unknown or not combinable.
+        ConfigError: the score has parts without a density, or the fixed analyses are unknown or not combinable.
     """
 
     def __init__(self, evaluator: Evaluator, settings: SamplingSettings) -> None:
         self._evaluator = evaluator
         self._settings = settings
-        if evaluator.settings.score.combination_rule is CombinationRule.LEGACY_OFFSET:
-            raise ConfigError("evaluation.score.combination_rule: legacy-offset is no function of the state alone; sample with another one.")
+        score = evaluator.settings.score
+        if score.combination_rule is CombinationRule.LEGACY_OFFSET:
+            raise ConfigError("evaluation.score.combination_rule: legacy-offset is no function of the state alone; sample with another.")
+        if evaluator.settings.penalties:
+            raise ConfigError("evaluation.penalties: penalties are for the score; the prior to sample from is normalised and has none.")
+        self._context = LikelihoodContext(evaluator.combinability.is_combinable, score.conventions, score.full_likelihoods)
         if settings.likelihood is LikelihoodName.FIXED:
             self._check_fixed(settings.fixed_analyses)
 
@@ -112,7 +117,7 @@ class StoreLikelihood:
         return Weight(0.5 * evaluation.tl)
 
     def _judge(self, predictions: Predictions) -> Verdict:
-        return judge(predictions, self._evaluator.store, self._evaluator.settings.critics)
+        return judge(predictions, self._evaluator.store, self._evaluator.settings.critics, self._context)
 
     def _check_fixed(self, analyses: Sequence[str]) -> None:
         store, matrix = self._evaluator.store, self._evaluator.combinability.is_combinable
@@ -146,7 +151,7 @@ def one_per_analysis(candidates: Sequence[Candidate], analyses: Sequence[str]) -
     return tuple(best[name] for name in sorted(best))
 
 
-def heaviest(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]], matrix: BoolMatrix, rule: CombinationRule, min_members: int) -> Weight:
+def heaviest(values: FloatArray, matrix: BoolMatrix, rule: CombinationRule, min_members: int) -> Weight:
     """Return the weight of the best combination at fixed signal strength.
 
     Args:

@@ -48,7 +48,9 @@ def import_arviz() -> Any:
         try:
             import arviz
         except ImportError as error:
-            raise ConfigError(f"posteriors need the packages of the extra 'sampling' ({error}): pip install 'protomodels[sampling]'.") from None
+            raise ConfigError(
+                f"posteriors need the packages of the extra 'sampling' ({error}): pip install 'protomodels[sampling]'."
+            ) from None
     return arviz
 
 
@@ -90,7 +92,8 @@ def build_inference_data(
     for number, content in enumerate(contents[:MAX_SLICES], start=1):
         attrs = {"content": summary.contents[number - 1].label}
         groups[f"posterior_{number:02d}"] = xarray.Dataset(_coordinates(slice_of(chains, content)), attrs=attrs)
-    return az.InferenceData(**groups, warn_on_custom_groups=False)
+    data: arviz.InferenceData = az.InferenceData(**groups, warn_on_custom_groups=False)
+    return data
 
 
 def write_netcdf(data: arviz.InferenceData, path: Path) -> None:
@@ -151,5 +154,3 @@ def _content_table(xarray: Any, summary: PosteriorSummary) -> Any:
     table["label"] = (("content",), np.array([entry.label for entry in entries], dtype=object))
     attrs = {"num_switches": summary.num_switches, "switch_ess": summary.switch_ess, "r_hat": summary.r_hat}
     return xarray.Dataset(table, attrs=attrs)
-
-

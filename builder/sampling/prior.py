@@ -29,7 +29,8 @@ from builder.sampling.counting import (
 )
 from builder.sampling.space import Space
 from builder.sampling.state import OFF, SamplerState, available_groups, build_state, processes_of
-from inference.score import ScoreSettings, log_prior
+from database.errors import ConfigError
+from inference.score import PriorName, ScoreSettings, log_prior
 from inference.spectrum import LBP_PID
 
 
@@ -39,9 +40,14 @@ class Prior:
     Args:
         space: what is possible.
         score: names the prior on the counts.
+
+    Raises:
+        ConfigError: the named prior depends on the data.
     """
 
     def __init__(self, space: Space, score: ScoreSettings) -> None:
+        if score.prior is PriorName.BIC:
+            raise ConfigError("evaluation.score.prior: bic depends on the data; it is a score, not a prior to sample from.")
         self.space = space
         settings = space.settings
         self._particle_weight = _weigh(score, "num_particles")
@@ -121,9 +127,7 @@ class Prior:
 
     def draw_content(self, rng: np.random.Generator) -> frozenset[int]:
         """Return the particles beside X_Z^1 of an exact draw from π(C)."""
-        levels = [
-            law + math.log(count) if count else -math.inf for law, count in zip(self._content_law, self._content_counts, strict=True)
-        ]
+        levels = [law + math.log(count) if count else -math.inf for law, count in zip(self._content_law, self._content_counts, strict=True)]
         size = draw_index(rng, levels)
         while True:
             chosen = frozenset(int(pid) for pid in rng.choice(self.space.pool, size, replace=False)) if size else frozenset()

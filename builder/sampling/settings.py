@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from enum import StrEnum
 from typing import Self
 
@@ -117,7 +118,7 @@ class SamplingSettings(_Frozen):
     def _betas_fall(cls, betas: tuple[float, ...]) -> tuple[float, ...]:
         if not betas or betas[0] != 1.0:
             raise ValueError("the first of betas is 1, the temperature that is recorded")
-        if any(not 0.0 <= later < earlier for earlier, later in zip(betas, betas[1:], strict=False)):
+        if any(not 0.0 <= later < earlier for earlier, later in itertools.pairwise(betas)):
             raise ValueError("betas fall from 1 towards 0")
         return betas
 

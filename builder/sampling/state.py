@@ -69,9 +69,9 @@ class SamplerState:
             members = group_members(pid, self.masses)
             decays[pid] = {daughters: br / len(members[group]) for group, br in groups.items() for daughters in members[group]}
         variants = processes_of(self.content)
-        ssms = {
-            pair: 0.0 if number == OFF else self.kappas[number] for process, number in self.kappa_class.items() for pair in variants[process]
-        }
+        ssms = {}
+        for process, number in self.kappa_class.items():
+            ssms.update(dict.fromkeys(variants[process], 0.0 if number == OFF else self.kappas[number]))
         return ProtoModel(self.masses, decays, ssms)
 
     def to_json(self) -> dict[str, Any]:

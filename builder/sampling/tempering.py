@@ -76,9 +76,7 @@ class Ladder:
         catalogue: moves; None: all that the settings give a weight.
     """
 
-    def __init__(
-        self, prior: Prior, log_likelihood: LogLikelihood, seed: int, catalogue: Sequence[WeighedMove] | None = None
-    ) -> None:
+    def __init__(self, prior: Prior, log_likelihood: LogLikelihood, seed: int, catalogue: Sequence[WeighedMove] | None = None) -> None:
         self.prior = prior
         self.settings = prior.space.settings
         self._log_likelihood = log_likelihood
@@ -144,7 +142,8 @@ class Ladder:
         for index in range(turn % 2, len(chains) - 1, 2):
             log_threshold = math.log1p(-rng.random())
             cold, hot = (weigh(chain, self._log_likelihood) for chain in chains[index : index + 2])
-            is_taken = log_threshold < log_exchange(*self.settings.betas[index : index + 2], cold.log_likelihood, hot.log_likelihood)
+            betas = self.settings.betas[index], self.settings.betas[index + 1]
+            is_taken = log_threshold < log_exchange(betas[0], betas[1], cold.log_likelihood, hot.log_likelihood)
             tried, taken = exchanges[index]
             exchanges[index] = tried + 1, taken + is_taken
             if is_taken:

@@ -53,11 +53,17 @@ class Proposal(NamedTuple):
 class Move(Protocol):
     """One kind of change, with its exact proposal ratio."""
 
-    name: str
-    reverse: str
-    """Name of the move that goes back; its own where it is symmetric."""
-    first_scale: float | None
-    """Width to start the adaptation from; None for moves without a width."""
+    @property
+    def name(self) -> str:
+        """Name of the move."""
+
+    @property
+    def reverse(self) -> str:
+        """Name of the move that goes back; its own where it is symmetric."""
+
+    @property
+    def first_scale(self) -> float | None:
+        """Width to start the adaptation from; None for moves without a width."""
 
     def draw(self, rng: np.random.Generator, state: SamplerState, scale: float) -> Choice | None:
         """Return what the move does to a state; None where it can do nothing."""
