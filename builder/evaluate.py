@@ -7,6 +7,7 @@ Deterministic and without memory of earlier models; physics and numerics never r
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -20,8 +21,10 @@ from critics.settings import CriticSettings
 from database.results.combinability import CombinabilityMatrix, build_combinability
 from database.results.store import ResultsStore
 from inference.analysis_models.registry import find_analysis_model
+from inference.lazy import Lazy
 from inference.limits import find_upper_limit
 from inference.predictions import Predictor
+from inference.priors import PriorName
 from inference.score import ScoredMember, ScoreSettings, k_score, log_prior, score
 from inference.settings import PredictionSettings
 from inference.significance import limit_significance, region_significance
@@ -95,8 +98,11 @@ class Evaluator:
         )
         found = score(predictions, self.store, self.combinability.is_combinable, verdict.mu_max, self.settings.score)
         penalties = log_penalties(protomodel, predictions, self.store, self.settings.penalties)
-        terms = replace(count_prior_terms(protomodel), penalties=penalties)
-        prior = log_prior(terms, self.settings.score, self._count_data(found.members)) + math.fsum(penalties.values())
+        terms = count_prior_terms(protomodel)
+        if penalties:
+            terms = replace(terms, penalties=penalties)
+        num_data = self._count_data(found.members) if self.settings.score.prior is PriorName.BIC else None
+        prior = log_prior(terms, self.settings.score, num_data) + math.fsum(penalties.values())
         k = k_score(found.tl, prior) if found.outcome is Outcome.OK else -math.inf
         return Evaluation(
             outcome=found.outcome,
@@ -107,12 +113,12 @@ class Evaluator:
             log_prior=prior,
             prior_terms=terms,
             verdict=verdict,
-            combination=tuple(self._describe(member, predictions, found.mu_hat, with_limits) for member in found.members),
+            combination=Lazy(lambda: tuple(self._describe(member, predictions, found.mu_hat, with_limits) for member in found.members)),
             failures=found.failures,
             num_predictions=int(predictions.result.size),
         )
 
-    def _count_data(self, members: tuple[ScoredMember, ...]) -> int:
+    def _count_data(self, members: Sequence[ScoredMember]) -> int:
         """Observations in a combination: one per signal region or pair of limits."""
         is_combined = PredictionKind.COMBINED
         return sum(self.store.results[m.candidate.result].num_combined if m.candidate.kind is is_combined else 1 for m in members)

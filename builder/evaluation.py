@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from critics.verdict import Verdict
@@ -71,7 +71,7 @@ class Evaluation:
         log_prior: ln π, penalties included.
         prior_terms: the counts behind it.
         verdict: the critics' judgement.
-        combination: members of the best combination.
+        combination: members of the best combination; those of an evaluator are described when they are read.
         failures: number of failed numerical evaluations per analysis id.
         num_predictions: predictions of all kinds.
     """
@@ -84,6 +84,6 @@ class Evaluation:
     log_prior: float
     prior_terms: PriorTerms
     verdict: Verdict
-    combination: tuple[Member, ...] = ()
+    combination: Sequence[Member] = ()
     failures: Mapping[str, int] = field(default_factory=dict)
     num_predictions: int = 0

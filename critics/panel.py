@@ -13,6 +13,7 @@ from critics.likelihood import LikelihoodContext, judge_by_likelihood
 from critics.settings import CriticName, CriticSettings
 from critics.upper_limit import judge_by_counting, judge_by_mu_max
 from critics.verdict import Finding, Verdict, describe_undefined, merge_undefined
+from inference.lazy import Lazy
 from inference.types import Predictions
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def judge(
         reason="; ".join(words),
         num_undefined=max(verdict.num_undefined for verdict in said),
         undefined=undefined,
-        constraints=tuple(sorted((c for verdict in said for c in verdict.constraints), key=lambda c: -c.r_obs)),
+        constraints=Lazy(lambda: tuple(sorted((c for verdict in said for c in verdict.constraints), key=lambda c: -c.r_obs))),
         findings=tuple(findings),
     )
 

@@ -15,11 +15,13 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from critics.verdict import MAX_CONSTRAINTS, Constraint, Verdict, count_undefined
 from database.results.combinability_facts import analysis_stem
-from inference.types import PredictionKind, Predictions
+from inference.lazy import Lazy
+from inference.types import FloatArray, IntArray, PredictionKind, Predictions
 
 if TYPE_CHECKING:
     from critics.settings import CriticSettings
@@ -28,6 +30,9 @@ if TYPE_CHECKING:
 
 KIND_LABELS = {PredictionKind.UPPER_LIMIT: "ul", PredictionKind.EFFICIENCY_MAP: "em", PredictionKind.COMBINED: "comb"}
 """Kinds of results as reports call them."""
+
+
+_LIMIT, _COMBINED = int(PredictionKind.UPPER_LIMIT), int(PredictionKind.COMBINED)
 
 
 class JudgedPrediction(NamedTuple):
@@ -65,21 +70,79 @@ def select_best_expected(
     the one with the largest observed r. A prediction without an observed limit keeps its undefined r, except
     combinations, which are judged only if they have a limit.
     """
-    r_obs, r_exp = r_values(predictions)
-    rows = np.flatnonzero((predictions.kind != PredictionKind.COMBINED) | np.isfinite(r_obs))
-    has_expected = np.isfinite(r_exp[rows])
-    sensitivity = np.where(has_expected, r_exp[rows], np.nan_to_num(r_obs[rows], nan=-1.0))
-    entry = store.result_analysis[predictions.result[rows]] * len(PredictionKind) + predictions.kind[rows]
-    if not one_limit_per_analysis:
-        is_limit = predictions.kind[rows] == PredictionKind.UPPER_LIMIT
-        entry = np.where(is_limit, -1 - rows, entry)
-    order = np.lexsort((rows, -sensitivity, ~has_expected, entry))
-    is_first = np.r_[True, np.diff(entry[order]) != 0] if order.size else np.empty(0, dtype=np.bool_)
-    best = (
-        JudgedPrediction(index, store.results[predictions.result[index]].analysis_id, float(r_obs[index]), float(r_exp[index]))
-        for index in rows[order[is_first]].tolist()
+    rows, r_obs, r_exp = _best_expected(predictions, store, one_limit_per_analysis)
+    return tuple(
+        JudgedPrediction(row, store.results[predictions.result[row]].analysis_id, obs, exp)
+        for row, obs, exp in zip(rows.tolist(), r_obs.tolist(), r_exp.tolist(), strict=True)
     )
-    return _sorted_by_r(best)
+
+
+@njit(cache=True)
+def _rank_best_expected(
+    result: IntArray,
+    kind: NDArray[np.int8],
+    xsec_fb: FloatArray,
+    ul_obs_fb: FloatArray,
+    ul_exp_fb: FloatArray,
+    analysis: IntArray,
+    num_analyses: int,
+    one_limit_per_analysis: bool,
+) -> tuple[IntArray, FloatArray, FloatArray]:
+    """Rows that judge, ordered by observed r, with both r; see `select_best_expected`."""
+    size = result.shape[0]
+    r_obs, r_exp = np.full(size, np.nan), np.full(size, np.nan)
+    best = np.full((3, num_analyses), -1, dtype=np.int64)
+    rows, count = np.empty(size, dtype=np.int32), 0
+    for row in range(size):
+        if ul_obs_fb[row] > 0.0:
+            r_obs[row] = xsec_fb[row] / ul_obs_fb[row]
+        if ul_exp_fb[row] > 0.0:
+            r_exp[row] = xsec_fb[row] / ul_exp_fb[row]
+        if kind[row] == _LIMIT and not one_limit_per_analysis:
+            rows[count] = row
+            count += 1
+        elif kind[row] != _COMBINED or np.isfinite(r_obs[row]):
+            other = best[kind[row], analysis[result[row]]]
+            if other >= 0:
+                has_expected, had_expected = np.isfinite(r_exp[row]), np.isfinite(r_exp[other])
+                mine = r_exp[row] if has_expected else r_obs[row]
+                theirs = r_exp[other] if had_expected else r_obs[other]
+                is_better = mine > theirs or (np.isnan(theirs) and not np.isnan(mine))
+                if has_expected != had_expected:
+                    is_better = has_expected
+                if not is_better:
+                    continue
+            best[kind[row], analysis[result[row]]] = row
+    for group in range(3):
+        for number in range(num_analyses):
+            if best[group, number] >= 0:
+                rows[count] = best[group, number]
+                count += 1
+    for i in range(1, count):  # largest observed r first, undefined ones last; ties by position
+        row, j = rows[i], i - 1
+        mine = r_obs[row] if np.isfinite(r_obs[row]) else -np.inf
+        while j >= 0:
+            other = r_obs[rows[j]] if np.isfinite(r_obs[rows[j]]) else -np.inf
+            if other > mine or (other == mine and rows[j] < row):
+                break
+            rows[j + 1] = rows[j]
+            j -= 1
+        rows[j + 1] = row
+    return rows[:count], r_obs[rows[:count]], r_exp[rows[:count]]
+
+
+def _best_expected(predictions: Predictions, store: ResultsStore, one_limit_per_analysis: bool) -> tuple[IntArray, FloatArray, FloatArray]:
+    ranked: tuple[IntArray, FloatArray, FloatArray] = _rank_best_expected(
+        predictions.result,
+        predictions.kind,
+        predictions.xsec_fb,
+        predictions.ul_obs_fb,
+        predictions.ul_exp_fb,
+        store.result_analysis,
+        len(store.results),
+        one_limit_per_analysis,
+    )
+    return ranked
 
 
 def select_limits_then_regions(predictions: Predictions, store: ResultsStore) -> tuple[JudgedPrediction, ...]:
@@ -111,20 +174,25 @@ def judge_by_mu_max(predictions: Predictions, store: ResultsStore, settings: Cri
     r_max is the largest observed r among the judging predictions (`select_best_expected`), those of the best combination
     included; without any, μ_max is inf.
     """
-    tested = select_best_expected(predictions, store, one_limit_per_analysis=settings.v1_one_limit_per_analysis)
-    defined, undefined = _split(tested)
-    if not defined or defined[0].r_obs <= 0.0:
+    rows, r_obs, r_exp = _best_expected(predictions, store, settings.v1_one_limit_per_analysis)
+    num_undefined = int(np.count_nonzero(~np.isfinite(r_obs)))
+    num_defined = rows.size - num_undefined
+    undefined = [store.results[predictions.result[row]].analysis_id for row in rows[num_defined:].tolist()] if num_undefined else []
+    if num_defined == 0 or r_obs[0] <= 0.0:
         return _unconstrained("upper limits (v1): no limit constrains the model", undefined)
-    tightest = defined[0]
-    mu_max = settings.v1_safety * settings.v1_threshold / tightest.r_obs
+    largest, expected = float(r_obs[0]), float(r_exp[0])
+    mu_max = settings.v1_safety * settings.v1_threshold / largest
+    analysis_id = store.results[predictions.result[rows[0]]].analysis_id
     reason = (
-        f"upper limits (v1): {tightest.analysis_id} has the largest r = {tightest.r_obs:.3g} (expected {tightest.r_exp:.3g}), "
+        f"upper limits (v1): {analysis_id} has the largest r = {largest:.3g} (expected {expected:.3g}), "
         f"so μ_max = {settings.v1_safety:g}·{settings.v1_threshold:g}/r = {mu_max:.4g}"
     )
-    constraints = _describe("upper_limit_v1", defined, predictions, store)
-    return Verdict(
-        False, mu_max, tightest.r_obs, tightest.r_exp, reason, len(tested) - len(defined), count_undefined(undefined), constraints
-    )
+
+    def describe() -> tuple[Constraint, ...]:
+        tested = select_best_expected(predictions, store, one_limit_per_analysis=settings.v1_one_limit_per_analysis)
+        return _describe("upper_limit_v1", tested[:num_defined], predictions, store)
+
+    return Verdict(False, mu_max, largest, expected, reason, num_undefined, count_undefined(undefined), Lazy(describe))
 
 
 def max_allowed_exclusions(num_sensitive: int, probability: float = 0.05, quantile: float = 0.66) -> int:
@@ -164,7 +232,7 @@ def judge_by_counting(predictions: Predictions, store: ResultsStore, settings: C
         f"upper limits (v2): {num_excluding} of {len(sensitive)} sensitive predictions have r > {settings.v2_threshold:g}, "
         f"{allowed} allowed; largest r = {worst.r_obs:.3g} (expected {worst.r_exp:.3g}) from {worst.analysis_id}"
     )
-    constraints = _describe("upper_limit_v2", nearest, predictions, store)
+    constraints = Lazy(lambda: _describe("upper_limit_v2", nearest, predictions, store))
     is_excluded = num_excluding > allowed
     return Verdict(is_excluded, math.inf, worst.r_obs, worst.r_exp, reason, len(undefined), count_undefined(undefined), constraints)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 
@@ -66,7 +66,7 @@ class Verdict(NamedTuple):
     reason: str
     num_undefined: int = 0
     undefined: tuple[tuple[str, int], ...] = ()
-    constraints: tuple[Constraint, ...] = ()
+    constraints: Sequence[Constraint] = ()
     findings: tuple[Finding, ...] = ()
 
     @property

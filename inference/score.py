@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from inference.candidates import Candidate, Candidates
 from inference.cliques import BoolMatrix
 from inference.combination import CombinationRule, combine
+from inference.lazy import Lazy
 from inference.priors import PriorName, log_prior
 from inference.settings import Conventions
 from inference.types import Outcome, Predictions
@@ -130,7 +131,7 @@ class ScoreResult(NamedTuple):
 
     tl: float
     mu_hat: float
-    members: tuple[ScoredMember, ...]
+    members: Sequence[ScoredMember]
     outcome: Outcome
     failures: Mapping[str, int]
     num_candidates: int
@@ -167,6 +168,6 @@ def score(
     candidates = Candidates(predictions, store, settings)
     results = candidates.results
     found = combine(candidates.curve_set, combinability[results[:, None], results], mu_max, settings.combination_rule, settings.min_members)
-    members = tuple(ScoredMember(candidates[i], value) for i, value in zip(found.members, found.log_ratios, strict=True))
+    members = Lazy(lambda: tuple(ScoredMember(candidates[i], value) for i, value in zip(found.members, found.log_ratios, strict=True)))
     failures = Counter(candidates.analysis_id(i) for i in found.failures)
     return ScoreResult(found.tl, found.mu_hat, members, found.outcome, dict(failures), len(candidates))

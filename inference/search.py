@@ -79,7 +79,7 @@ def start_search(num_curves: int) -> SearchState:
 @njit(cache=True)
 def add_point(state: SearchState, curves: Curves) -> int:
     """Evaluate the compiled curves at the μ asked for; the number of the point."""
-    number = state.counters[NUM_POINTS]
+    number = int(state.counters[NUM_POINTS])
     state.mu[number] = state.numbers[REQUEST]
     evaluate_curves(state.numbers[REQUEST], curves, state.value[number], state.slope[number])
     state.counters[NUM_POINTS] = number + 1
