@@ -58,6 +58,7 @@ class Agreement:
         num_matched: predictions found on both sides.
         missing: predictions of the reference that ours lack.
         extra: predictions that only ours have.
+        unfinished: combined predictions whose fit the reference did not finish.
         quantities: differences per kind of prediction and quantity.
     """
 
@@ -65,6 +66,7 @@ class Agreement:
     num_matched: int = 0
     missing: list[str] = field(default_factory=list)
     extra: list[str] = field(default_factory=list)
+    unfinished: list[str] = field(default_factory=list)
     quantities: dict[str, Quantity] = field(default_factory=lambda: defaultdict(Quantity))
 
 
@@ -76,11 +78,14 @@ def _by_key(rows: Iterable[Mapping[str, Any]]) -> dict[Key, list[Mapping[str, An
     return {key: sorted(entries, key=lambda row: float(row["xsec_fb"])) for key, entries in found.items()}
 
 
-def _is_comparable(row: Mapping[str, Any], statistical_models: frozenset[str]) -> bool:
+def _is_comparable(row: Mapping[str, Any], statistical_models: frozenset[str], unfinished: frozenset[str]) -> bool:
     """Combined predictions count only where the statistical model exists on our side and the reference's fit finished."""
-    return row["type"] != "combined" or (
-        row["analysis"] in statistical_models and "timeout_s" not in row and row.get("nll0_obs") is not None
-    )
+    return row["type"] != "combined" or (row["analysis"] in statistical_models and row["analysis"] not in unfinished)
+
+
+def _unfinished(rows: Iterable[Mapping[str, Any]]) -> frozenset[str]:
+    """Analyses whose combined fit the reference did not finish for a model."""
+    return frozenset(row["analysis"] for row in rows if row["type"] == "combined" and ("timeout_s" in row or row.get("nll0_obs") is None))
 
 
 def compare(
@@ -98,8 +103,10 @@ def compare(
         if number not in reference:
             continue  # still being made
         agreement.num_models += 1
-        found = _by_key(row for row in ours["predictions"] if _is_comparable(row, statistical_models))
-        wanted = _by_key(row for row in reference[number]["predictions"] if _is_comparable(row, statistical_models))
+        unfinished = _unfinished(reference[number]["predictions"])
+        agreement.unfinished += [f"model {number}: {analysis}" for analysis in sorted(unfinished)]
+        found = _by_key(row for row in ours["predictions"] if _is_comparable(row, statistical_models, unfinished))
+        wanted = _by_key(row for row in reference[number]["predictions"] if _is_comparable(row, statistical_models, unfinished))
         for key in sorted(found.keys() | wanted.keys(), key=str):
             mine, theirs = found.get(key, []), wanted.get(key, [])
             where = f"model {number}: {key[0]} {key[2] or ''} {','.join(key[3])}"
@@ -156,7 +163,7 @@ def main() -> None:
     answers, models = predict_all(arguments.models, arguments.results)
     agreement = compare(answers, json.loads(arguments.reference.read_text()), models)
     print(f"{agreement.num_models} models: {agreement.num_matched} predictions on both sides,", end=" ")
-    print(f"{len(agreement.missing)} missing, {len(agreement.extra)} extra")
+    print(f"{len(agreement.missing)} missing, {len(agreement.extra)} extra, {len(agreement.unfinished)} combined fits unfinished there")
     for text in (*agreement.missing[:10], *agreement.extra[:10]):
         print("  ", text)
     print(f"{'quantity':38} {'n':>6} {'≤1e-6':>8} {'≤1e-4':>8} {'≤5e-3':>8} {'worst':>9}  where")

@@ -5,6 +5,7 @@ Walk: predictions (`region_yields` of a result) ──▶ **analysis model** ─
 protocol.py     what an analysis model offers
 registry.py     which builder makes the model of a result, made once per store and result
 covariance.py   simplified likelihoods (covariance, third moments)
+histfactory.py  full likelihoods (HistFactory workspaces); workspace_regions.py which data set fills which bin
 region_sets.py  several sets of regions with models of their own, the most sensitive one per signal
 learned.py      neural networks
 

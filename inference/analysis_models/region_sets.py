@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from database.results.records import ModelFileRecord, RegionSetRecord
+from inference.analysis_models.histfactory import build_workspace, workspace_sets
 from inference.analysis_models.learned import build_learned_model
 from inference.analysis_models.placed import PlacedModel, UnusableModelError
 from inference.analysis_models.protocol import AnalysisLikelihood
@@ -59,7 +60,9 @@ def _build_covariance(
     return PlacedModel(model, columns)
 
 
-BUILDERS: Mapping[str, SetModelBuilder] = MappingProxyType({"sl": _build_covariance, "onnx": build_learned_model})
+BUILDERS: Mapping[str, SetModelBuilder] = MappingProxyType(
+    {"sl": _build_covariance, "pyhf": build_workspace, "full_pyhf": build_workspace, "onnx": build_learned_model}
+)
 """How the kinds of published models are made."""
 
 
@@ -314,7 +317,8 @@ def find_region_sets(store: ResultsStore, result: int, conventions: Conventions)
 
         return build
 
-    return [RegionSet(entry, record.num_combined, builder(entry)) for entry in record.stat_payload.region_sets]
+    entries = record.stat_payload.region_sets or workspace_sets(store, result, conventions)
+    return [RegionSet(entry, record.num_combined, builder(entry)) for entry in entries]
 
 
 def build_region_sets(store: ResultsStore, result: int, conventions: Conventions) -> RegionSetsModel | None:

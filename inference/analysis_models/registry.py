@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 Builder = Callable[["ResultsStore", int, Conventions], AnalysisModel | None]
 
 BUILDERS: Mapping[str, Builder] = MappingProxyType(
-    {"sl_v1": build_covariance_model, "sl_v2": build_covariance_model, "region_sets": build_region_sets}
+    {"sl_v1": build_covariance_model, "sl_v2": build_covariance_model, "region_sets": build_region_sets, "pyhf": build_region_sets}
 )
 """Builder per kind of statistical model (`ResultRecord.stat_model`); it returns None where files are missing."""
 
