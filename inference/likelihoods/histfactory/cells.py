@@ -30,7 +30,8 @@ class Cells(NamedTuple):
         nominal: events without modifiers, shape (num_cells,).
         is_poi: 1 where the cell scales with the signal strength, shape (num_cells,).
         hist_start, hist_par, hist_s, hist_a: histosys entries per cell.
-        norm_start, norm_function, norm_par: normsys entries per cell, indices of functions and parameters.
+        norm_start, norm_function, norm_par, norm_pair: normsys entries per cell, indices of functions, parameters
+            and of the histosys entry of the same parameter in the same cell (-1 for none).
         linear_start, linear_par: plain factors per cell (normfactor, lumi, shapefactor, shapesys, staterror).
         function_start: functions per parameter, shape (num_parameters + 1,).
         log_up, log_down: ln of a function at α = ±1, shape (num_functions,).
@@ -47,6 +48,7 @@ class Cells(NamedTuple):
     norm_start: IntArray
     norm_function: IntArray
     norm_par: IntArray
+    norm_pair: IntArray
     linear_start: IntArray
     linear_par: IntArray
     function_start: IntArray
@@ -123,10 +125,12 @@ class _Builder:
         self.bin_start, self.nominal, self.is_poi = [0], list[float](), list[int]()
         self.hist_start, self.hist_par = [0], list[int]()
         self.hist_s, self.hist_a = list[float](), list[float]()
-        self.norm_start, self.norm_function, self.norm_par = [0], list[int](), list[int]()
+        self.norm_start, self.norm_function, self.norm_par, self.norm_pair = [0], list[int](), list[int](), list[int]()
         self.linear_start, self.linear_par = [0], list[int]()
+        self._pairs: dict[int, int] = {}
 
     def close_cell(self, nominal: float, is_poi: bool) -> None:
+        self._pairs = {}
         self.nominal.append(nominal)
         self.is_poi.append(int(is_poi))
         self.hist_start.append(len(self.hist_par))
@@ -139,6 +143,7 @@ class _Builder:
     def add_histosys(self, parameter: int, up: float, down: float) -> bool:
         if up == 0.0 and down == 0.0:
             return False
+        self._pairs[parameter] = len(self.hist_par)
         self.hist_par.append(parameter)
         self.hist_s.append(0.5 * (up + down))
         self.hist_a.append(0.0625 * (up - down))
@@ -147,7 +152,9 @@ class _Builder:
     def add_normsys(self, name: str, low: float, high: float) -> None:
         if not low == high == 1.0:
             self.norm_function.append(self.functions.find(self.start[name], low, high))
-            self.norm_par.append(self.start[name])
+            parameter = self.start[name]
+            self.norm_par.append(parameter)
+            self.norm_pair.append(self._pairs.get(parameter, -1))
 
     def add_sample(self, data: Sequence[float], modifiers: Sequence[Modifier], i: int, channel_index: Mapping[str, int]) -> None:
         """One background cell; cells without any events are left out."""
@@ -231,6 +238,7 @@ def build_cells(
         _int32(builder.norm_start),
         position[_int32(builder.norm_function)] if builder.norm_function else _int32([]),
         _int32(builder.norm_par),
+        _int32(builder.norm_pair),
         _int32(builder.linear_start),
         _int32(builder.linear_par),
         function_start,

@@ -83,8 +83,6 @@ class HistFactoryLikelihood:
         fit = self._fits.get(mu)
         if fit is None:
             fit = self.model.fit(self._data, self._signal, mu, self._at_zero.parameters)
-            if fit.outcome is not Outcome.OK:
-                fit = self.model.fit(self._data, self._signal, mu, self.model.table.inits)
             if len(self._fits) < _MAX_REMEMBERED:
                 self._fits[mu] = fit
         return fit
@@ -100,14 +98,9 @@ class HistFactoryLikelihood:
         return self._free_fit(-math.inf)
 
     def _free_fit(self, lowest_mu: float) -> HistFactoryFit:
-        fit = self.model.fit(
+        return self.model.fit(
             self._data, self._signal, 0.0, self._at_zero.parameters, is_mu_free=True, lowest_mu=lowest_mu, with_curvature=True
         )
-        if fit.outcome is not Outcome.OK:
-            fit = self.model.fit(
-                self._data, self._signal, 0.0, self.model.table.inits, is_mu_free=True, lowest_mu=lowest_mu, with_curvature=True
-            )
-        return fit
 
     @property
     def mu_hat(self) -> float:

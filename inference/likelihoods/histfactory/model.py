@@ -14,6 +14,8 @@ from inference.likelihoods.histfactory.errors import WorkspaceError
 from inference.likelihoods.histfactory.fit import fit_parameters
 from inference.likelihoods.histfactory.kernels import evaluate_objective
 from inference.likelihoods.histfactory.parameters import Constraint
+from inference.likelihoods.histfactory.scan import tabulate_functions
+from inference.likelihoods.histfactory.search import find_minimum
 from inference.likelihoods.histfactory.settings import AsimovAuxiliary, HistFactorySettings
 from inference.likelihoods.histfactory.workspace import Workspace, read_workspace
 from inference.types import DataKind, FloatArray, IntArray, Outcome
@@ -102,6 +104,7 @@ class HistFactoryModel:
         self.poi_name, self.table, self.problem = compiled.poi_name, compiled.table, compiled.problem
         self.parameter_names, self.poi_index = self.table.names, self.problem.poi
         self._signal_staterrors = compiled.signal_staterrors
+        self.function_table = tabulate_functions(self.problem)
         cells = self.problem.cells
         self.signal_cells: IntArray = cells.bin_start[1:] - 1
         self.observed = np.array([n for channel in channels for n in channel.observed], dtype=np.float64)
@@ -238,7 +241,21 @@ class HistFactoryModel:
         lowest_mu: float = 0.0,
         with_curvature: bool = False,
     ) -> HistFactoryFit:
-        """One fit from one starting point.
+        """The deepest minimum that `search` finds from a starting point; arguments as `fit_from`."""
+        return find_minimum(self, data, signal, mu, start, is_mu_free=is_mu_free, lowest_mu=lowest_mu, with_curvature=with_curvature)
+
+    def fit_from(
+        self,
+        data: ModelData,
+        signal: SignalArrays,
+        mu: float,
+        start: FloatArray,
+        *,
+        is_mu_free: bool = False,
+        lowest_mu: float = 0.0,
+        with_curvature: bool = False,
+    ) -> HistFactoryFit:
+        """One fit from one starting point, `fit` does more.
 
         Args:
             data: what was measured.

@@ -60,4 +60,6 @@ class HistFactorySettings(BaseModel):
         False, description="whether statistical errors of the signal enter the staterror parameters of its bins"
     )
     asimov_auxiliary: AsimovAuxiliary = Field(AsimovAuxiliary.FITTED, description="where Asimov data put the auxiliary measurements")
-    max_starts: int = Field(1, ge=1, le=64, description="starting points per fit; more than one where a model has several minima")
+    max_starts: int = Field(
+        16, ge=1, le=64, description="most starting points of a fit; beyond the first they are used only where a scan sees another valley"
+    )

@@ -1,0 +1,106 @@
+"""Fits with a retry ladder and a look for deeper minima.
+
+1. The background-only fit is the start; where that fails, the nominal values, then steps of μ towards its value.
+2. At the minimum found, `scan` lists other valleys of single nuisances. All that are deeper make one new start together, the
+   deepest one alone another, and those that are nearly as deep one each. This repeats while it helps.
+
+Nothing here depends on earlier calls or on random numbers.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from inference.likelihoods.histfactory.scan import GRID, scan_parameters
+from inference.types import FloatArray, Outcome
+
+if TYPE_CHECKING:
+    from inference.likelihoods.histfactory.model import HistFactoryFit, HistFactoryModel, ModelData, SignalArrays
+
+_SMALLEST_GAIN = 1e-6
+"""Another minimum has to be deeper by this to replace the first one."""
+_DEEPER = -1e-3
+_NEARLY_AS_DEEP = 0.1
+_MAX_NEAR = 2
+_MAX_ROUNDS = 4
+
+
+def find_minimum(
+    model: HistFactoryModel,
+    data: ModelData,
+    signal: SignalArrays,
+    mu: float,
+    start: FloatArray,
+    *,
+    is_mu_free: bool = False,
+    lowest_mu: float = 0.0,
+    with_curvature: bool = False,
+) -> HistFactoryFit:
+    """The deepest minimum found, see the module; arguments as `HistFactoryModel.fit_from`."""
+
+    def fit(parameters: FloatArray, strength: float, curvature: bool) -> HistFactoryFit:
+        return model.fit_from(data, signal, strength, parameters, is_mu_free=is_mu_free, lowest_mu=lowest_mu, with_curvature=curvature)
+
+    best = fit(start, mu, with_curvature)
+    if best.outcome is not Outcome.OK:
+        best = fit(model.table.inits, mu, with_curvature)
+    if best.outcome is not Outcome.OK and not is_mu_free:
+        best = _approach(model, data, signal, mu, start, with_curvature)
+    if best.outcome is not Outcome.OK:
+        return best
+    num_left = model.settings.max_starts - 1
+    is_replaced = False
+    for _ in range(_MAX_ROUNDS):
+        if num_left <= 0:
+            break
+        found = best
+        for parameters in _other_starts(model, data, signal, best.parameters)[:num_left]:
+            num_left -= 1
+            trial = fit(parameters, best.mu, False)
+            if trial.outcome is Outcome.OK and trial.nll < found.nll - _SMALLEST_GAIN:
+                found = trial
+        if found is best:
+            break
+        best, is_replaced = found, True
+    if is_replaced and with_curvature:
+        again = fit(best.parameters, best.mu, True)
+        best = again if again.outcome is Outcome.OK else best
+    return best
+
+
+def _approach(
+    model: HistFactoryModel, data: ModelData, signal: SignalArrays, mu: float, start: FloatArray, with_curvature: bool
+) -> HistFactoryFit:
+    """Steps of μ from 0 to its value, each from the fit before; ends at the first that fails."""
+    fit = model.fit_from(data, signal, 0.0, start)
+    for fraction in (0.125, 0.25, 0.5, 0.75, 1.0):
+        fit = model.fit_from(data, signal, fraction * mu, fit.parameters, with_curvature=with_curvature and fraction == 1.0)
+        if fit.outcome is not Outcome.OK:
+            break
+    return fit
+
+
+def _other_starts(model: HistFactoryModel, data: ModelData, signal: SignalArrays, parameters: FloatArray) -> list[FloatArray]:
+    """Starting points in other valleys, the most promising first."""
+    valley, depth = np.empty(len(parameters)), np.empty(len(parameters))
+    scan_parameters(
+        model.problem, GRID, model.function_table, signal.scale, data.counts, data.auxdata, signal.weight, parameters, valley, depth
+    )
+    starts: list[FloatArray] = []
+    deeper = np.flatnonzero(depth < _DEEPER)
+    if len(deeper) > 0:
+        together = parameters.copy()
+        together[deeper] = valley[deeper]
+        starts.append(together)
+    order = np.argsort(depth, kind="stable")
+    singles = [int(p) for p in order[: _MAX_NEAR + 1] if depth[p] < _NEARLY_AS_DEEP]
+    num_deeper = len(deeper)
+    for rank, p in enumerate(singles):
+        if num_deeper == 1 and rank == 0:
+            continue
+        alone = parameters.copy()
+        alone[p] = valley[p]
+        starts.append(alone)
+    return starts
