@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from builder.evaluate import EvaluationSettings
+from builder.sampling.settings import SamplingSettings
 from builder.walk import WalkSettings
 from configs.loading import parse_settings, read_config_file, set_key
 from database.results.combinability import Override
@@ -78,6 +79,9 @@ class RunConfig(BaseModel):
     results: ResultsSettings = Field(default_factory=ResultsSettings, description="published results")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="predictions, score, critics")
     walk: WalkSettings = Field(default_factory=WalkSettings, description="moves and acceptance")
+    sampling: SamplingSettings = Field(
+        default_factory=SamplingSettings, description="`protomodels sample`: reversible jump on prior times likelihood"
+    )
 
 
 def load_config(name: str | Path, overrides: Mapping[str, Any] | None = None) -> RunConfig:
