@@ -7,6 +7,7 @@ its background fit is known.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -25,6 +26,9 @@ from inference.types import FloatArray, IntArray, Outcome
 REGION, SMODELS_REGION, GAUSSIAN, COVARIANCE, OTHER = range(5)
 """Kinds of curves."""
 
+_LARGEST_STEP = 2.0
+"""Standard deviations that a nuisance may be away from its background fit where a fit starts."""
+
 
 class CovariancePack(NamedTuple):
     """Background models with covariances and their data, one behind the other.
@@ -35,7 +39,9 @@ class CovariancePack(NamedTuple):
         observed, offset, sd, bend, lower, upper: per bin, see `inference.likelihoods.newton.fit_nuisances`.
         pulls: background fit per bin.
         residual: 1 - n/λ at the background fit per bin; 1 where nothing was observed.
+        push: how a signal of one event pulls at the nuisance of its bin, -∂²(-ln L)/∂x∂s at the background fit.
         precision: elements of all precision matrices.
+        response: likewise of the inverse Hessians in the nuisances at the background fit; 0 for those at a bound.
         at_zero: minimum of the background fit without constants, per model.
     """
 
@@ -49,7 +55,9 @@ class CovariancePack(NamedTuple):
     upper: FloatArray
     pulls: FloatArray
     residual: FloatArray
+    push: FloatArray
     precision: FloatArray
+    response: FloatArray
     at_zero: FloatArray
 
 
@@ -88,7 +96,20 @@ def _covariance_curve(mu: float, model: int, signal: FloatArray, pack: Covarianc
     size = last - first
     matrix = pack.matrix_start[model]
     precision = pack.precision[matrix : matrix + size * size].reshape(size, size)
-    x = np.empty(size)
+    response = pack.response[matrix : matrix + size * size].reshape(size, size)
+    # start where the nuisances would be if they followed the signal linearly
+    start, x = np.zeros(size), np.empty(size)
+    largest = 0.0
+    for i in range(size):
+        factor = mu * s[i] * pack.push[first + i]
+        if factor != 0.0:
+            for j in range(size):
+                start[j] += factor * response[i, j]
+    for i in range(size):
+        largest = max(largest, abs(start[i]))
+    scale = min(1.0, _LARGEST_STEP / largest) if largest > 0.0 else 0.0
+    for i in range(size):
+        start[i] = pack.pulls[first + i] + scale * start[i]
     has_converged, value, rise, _, _ = fit_nuisances(
         mu,
         pack.observed[first:last],
@@ -99,7 +120,7 @@ def _covariance_curve(mu: float, model: int, signal: FloatArray, pack: Covarianc
         pack.bend[first:last],
         pack.lower[first:last],
         pack.upper[first:last],
-        pack.pulls[first:last],
+        start,
         x,
     )
     if not has_converged:
@@ -150,11 +171,20 @@ def _build_pack(likelihoods: Sequence[CovarianceLikelihood]) -> CovariancePack:
     sizes = [model.num_bins for model in models]
     data = [likelihood.data for likelihood in likelihoods]
     zero = [likelihood.background_fit for likelihood in likelihoods]
-    residual = []
+    residual, push, response = [], [], []
     for model, counts, fit in zip(models, data, zero, strict=True):
         mean = model.offset + (model.sd + model.bend * fit.pulls) * fit.pulls
+        tilt = model.sd + 2.0 * model.bend * fit.pulls
         with np.errstate(divide="ignore", invalid="ignore"):
             residual.append(np.where(counts.counts > 0.0, 1.0 - counts.counts / mean, 1.0))
+            weight = np.where(counts.counts > 0.0, counts.counts / mean**2, 0.0)
+        push.append(-tilt * weight)
+        hessian = model.precision + np.diag(tilt**2 * weight + 2.0 * model.bend * residual[-1])
+        free = np.flatnonzero((fit.pulls > counts.lower) & (fit.pulls < counts.upper))
+        inverse = np.zeros_like(hessian)
+        with contextlib.suppress(np.linalg.LinAlgError):  # without it, fits start at the background fit
+            inverse[np.ix_(free, free)] = np.linalg.inv(hessian[np.ix_(free, free)])
+        response.append(inverse.ravel())
     return CovariancePack(
         start=np.array([0, *np.cumsum(sizes)], dtype=np.int32),
         matrix_start=np.array([0, *np.cumsum(np.square(sizes))], dtype=np.int32),
@@ -166,7 +196,9 @@ def _build_pack(likelihoods: Sequence[CovarianceLikelihood]) -> CovariancePack:
         upper=flat([counts.upper for counts in data]),
         pulls=flat([fit.pulls for fit in zero]),
         residual=flat(residual),
+        push=flat(push),
         precision=flat([model.precision.ravel() for model in models]),
+        response=flat(response),
         at_zero=np.array([likelihood.minimum_at_zero for likelihood in likelihoods], dtype=np.float64),
     )
 
