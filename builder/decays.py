@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from builder.particles import POOL_PIDS, conjugate, is_bsm, is_self_conjugate, sm_mass
+from database.errors import ModelFormatError
 from inference.spectrum import LBP_PID, Decay
 
 Daughters = tuple[int, ...]
@@ -86,6 +87,30 @@ def expand_channel(mother: int, daughters: Daughters, branching_ratio: float) ->
     """
     modes = charge_modes(mother, daughters)
     return tuple((mode, branching_ratio / len(modes)) for mode in modes)
+
+
+def build_channel(
+    mother: int, daughters: Daughters, *, on_shell: Daughters | None = None, weight: float = 0.0, group: str | None = None
+) -> DecayChannel:
+    """Return a channel with its canonical key and masses.
+
+    Args:
+        mother: positive PDG id.
+        daughters: signed PDG ids in any order.
+        on_shell: the on-shell channel that closes this off-shell one.
+        weight: share in the democratic off-shell mix.
+        group: name of the channels that share one branching ratio each; None: a group of its own.
+    """
+    key = canonical_daughters(mother, daughters)
+    return DecayChannel(
+        mother=mother,
+        daughters=key,
+        group=group or ",".join(map(str, key)),
+        sm_mass=sum(sm_mass(pid) for pid in key if not is_bsm(pid)),
+        bsm=tuple(abs(pid) for pid in key if is_bsm(pid)),
+        on_shell=None if on_shell is None else canonical_daughters(mother, on_shell),
+        off_shell_weight=weight,
+    )
 
 
 _QUARK_PAIRS = ((1, 2), (3, 4), (5, 6))
@@ -171,35 +196,35 @@ def _list_template() -> dict[int, list[tuple[Daughters, Daughters | None, float,
 def _build_channels() -> dict[int, tuple[DecayChannel, ...]]:
     channels: dict[int, tuple[DecayChannel, ...]] = {}
     for mother, entries in _list_template().items():
-        built = []
-        for raw, on_shell, weight, group in entries:
-            daughters = canonical_daughters(mother, raw)
-            built.append(
-                DecayChannel(
-                    mother=mother,
-                    daughters=daughters,
-                    group=group or ",".join(map(str, daughters)),
-                    sm_mass=sum(sm_mass(pid) for pid in daughters if not is_bsm(pid)),
-                    bsm=tuple(abs(pid) for pid in daughters if is_bsm(pid)),
-                    on_shell=on_shell,
-                    off_shell_weight=weight,
-                )
-            )
+        built = [build_channel(mother, raw, on_shell=on_shell, weight=weight, group=group) for raw, on_shell, weight, group in entries]
         channels[mother] = tuple(sorted(built, key=lambda channel: channel.daughters))
     return channels
 
 
-CHANNELS: Mapping[int, tuple[DecayChannel, ...]] = _build_channels()
-"""All channels per positive PDG id of the mother, in the order of their keys; X_Z^1 has none."""
+ChannelTable = Mapping[int, tuple[DecayChannel, ...]]
+"""Channels per positive PDG id of the mother, in the order of their keys."""
 
-_BY_KEY: Mapping[tuple[int, Daughters], DecayChannel] = {
+CHANNELS: ChannelTable = _build_channels()
+"""All channels of the standard pool; X_Z^1 has none."""
+
+_BY_KEY: dict[tuple[int, Daughters], DecayChannel] = {
     (mother, channel.daughters): channel for mother, channels in CHANNELS.items() for channel in channels
 }
 
 
 def find_channel(mother: int, daughters: Daughters) -> DecayChannel | None:
-    """Return the pool's channel for a canonical key, None if the pool does not have it."""
+    """Return the channel of the standard pool, or of a user's catalogue, for a canonical key; None if none has it."""
     return _BY_KEY.get((mother, daughters))
+
+
+def register_channel(channel: DecayChannel) -> None:
+    """Make a channel of a user's catalogue known to this process; doing it again changes nothing.
+
+    Raises:
+        ModelFormatError: the channel is known and differs: in the standard pool, or in another catalogue.
+    """
+    if _BY_KEY.setdefault((channel.mother, channel.daughters), channel) != channel:
+        raise ModelFormatError(f"channels: {channel.mother} -> {channel.daughters} is there already, with another mode or group")
 
 
 def _is_reachable(channel: DecayChannel, mass: float, masses: Mapping[int, float]) -> bool:
@@ -217,15 +242,19 @@ def is_open(channel: DecayChannel, masses: Mapping[int, float]) -> bool:
     mass = masses.get(channel.mother)
     if mass is None or not _is_reachable(channel, mass, masses):
         return False
-    return channel.on_shell is None or not _is_reachable(_BY_KEY[channel.mother, channel.on_shell], mass, masses)
+    if channel.on_shell is None:
+        return True
+    on_shell = _BY_KEY.get((channel.mother, channel.on_shell)) or build_channel(channel.mother, channel.on_shell)
+    return not _is_reachable(on_shell, mass, masses)
 
 
-def open_channels(pid: int, masses: Mapping[int, float]) -> tuple[Daughters, ...]:
+def open_channels(pid: int, masses: Mapping[int, float], table: ChannelTable = CHANNELS) -> tuple[Daughters, ...]:
     """Return the keys of the open channels of a particle, in increasing order.
 
     Args:
         pid: positive PDG id of the mother.
         masses: mass [GeV] of every unfrozen particle by positive PDG id.
+        table: channels that exist (`builder.pool`).
 
     Examples:
         At a mass difference of 85 GeV X_W^1 is on shell, X_Z^2 is not:
@@ -235,28 +264,28 @@ def open_channels(pid: int, masses: Mapping[int, float]) -> tuple[Daughters, ...
         >>> len(open_channels(1000023, {1000022: 100.0, 1000023: 185.0}))
         5
     """
-    return tuple(channel.daughters for channel in CHANNELS.get(pid, ()) if is_open(channel, masses))
+    return tuple(channel.daughters for channel in table.get(pid, ()) if is_open(channel, masses))
 
 
-def is_off_shell(pid: int, masses: Mapping[int, float]) -> bool:
+def is_off_shell(pid: int, masses: Mapping[int, float], table: ChannelTable = CHANNELS) -> bool:
     """Return whether the particle decays through its off-shell modes: it has some, and their on-shell decay is closed."""
-    return any(channel.on_shell is not None and is_open(channel, masses) for channel in CHANNELS.get(pid, ()))
+    return any(channel.on_shell is not None and is_open(channel, masses) for channel in table.get(pid, ()))
 
 
-def group_channels(pid: int, masses: Mapping[int, float]) -> tuple[tuple[Daughters, ...], ...]:
+def group_channels(pid: int, masses: Mapping[int, float], table: ChannelTable = CHANNELS) -> tuple[tuple[Daughters, ...], ...]:
     """Return the open channels of a particle, those that share one branching ratio together."""
     groups: dict[str, list[Daughters]] = {}
-    for channel in CHANNELS.get(pid, ()):
+    for channel in table.get(pid, ()):
         if is_open(channel, masses):
             groups.setdefault(channel.group, []).append(channel.daughters)
     return tuple(tuple(members) for members in groups.values())
 
 
-def off_shell_branching_ratios(pid: int, masses: Mapping[int, float]) -> dict[Daughters, float]:
+def off_shell_branching_ratios(pid: int, masses: Mapping[int, float], table: ChannelTable = CHANNELS) -> dict[Daughters, float]:
     """Return the democratic branching ratios of the open off-shell modes, normalised; empty where there are none.
 
     The mix is that of real Z and W bosons: uū 12/18, bb̄ 3/18, each lepton pair 1/18; ud̄ 6/9, each lepton 1/9.
     """
-    weights = {c.daughters: c.off_shell_weight for c in CHANNELS.get(pid, ()) if c.on_shell is not None and is_open(c, masses)}
+    weights = {c.daughters: c.off_shell_weight for c in table.get(pid, ()) if c.on_shell is not None and is_open(c, masses)}
     total = sum(weights.values())
     return {daughters: weight / total for daughters, weight in weights.items()}

@@ -96,6 +96,8 @@ class Evaluator:
             self._likelihood_context,
             skips_costly=skips_costly_critics,
         )
+        if self.settings.score.fixed_strength and verdict.mu_max < 1.0:
+            verdict = verdict._replace(is_excluded=True, reason=f"{verdict.reason}; the model is taken as it is, μ = 1")
         found = score(predictions, self.store, self.combinability.is_combinable, verdict.mu_max, self.settings.score)
         penalties = log_penalties(protomodel, predictions, self.store, self.settings.penalties)
         terms = count_prior_terms(protomodel)

@@ -153,14 +153,14 @@ def propose(rng: np.random.Generator, protomodel: ProtoModel, context: MoveConte
     if moved is not None:
         current = moved
         names.append("mass")
-    return current, tuple(names)
+    return context.settings.pool.restrict(current), tuple(names)
 
 
-def scale_ssms(protomodel: ProtoModel, factor: float, cap: float) -> ProtoModel:
-    """Return the model with all multipliers times the factor, none above the cap."""
+def scale_ssms(protomodel: ProtoModel, factor: float, settings: WalkSettings) -> ProtoModel:
+    """Return the model with all multipliers times the factor, none above the caps."""
     scaled = protomodel.with_scaled_production(factor)
-    too_large = {pair: cap for pair, value in scaled.ssms.items() if value > cap}
-    return scaled.with_ssms(too_large) if too_large else scaled
+    too_large = {pair: settings.ssm_cap for pair, value in scaled.ssms.items() if value > settings.ssm_cap}
+    return settings.pool.restrict(scaled.with_ssms(too_large) if too_large else scaled)
 
 
 def rescale(protomodel: ProtoModel, evaluation: Evaluation, evaluate: EvaluateFn, settings: WalkSettings) -> Rescaled:
@@ -182,7 +182,7 @@ def rescale(protomodel: ProtoModel, evaluation: Evaluation, evaluate: EvaluateFn
             break
         if num_scalings == settings.max_rescalings or not math.isfinite(evaluation.mu_hat):
             return Rescaled(protomodel, evaluation, False)
-        protomodel = scale_ssms(protomodel, evaluation.mu_hat, settings.ssm_cap)
+        protomodel = scale_ssms(protomodel, evaluation.mu_hat, settings)
         evaluation = evaluate(protomodel)
     return Rescaled(protomodel, evaluation, True)
 

@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from builder.decays import Daughters, canonical_daughters, find_channel
-from builder.particles import MAX_UNFROZEN_MASS, PARTICLES, SM_PIDS, charge_thirds, is_bsm, is_self_conjugate
+from builder.particles import MAX_UNFROZEN_MASS, POOL_PIDS, SM_PIDS, charge_thirds, is_bsm, is_known, is_self_conjugate, particle_of
 from database.errors import ModelFormatError
 from inference.branches import PROMPT_WIDTH_GEV, STABLE_WIDTH_GEV
 from inference.spectrum import LBP_PID, PidPair
@@ -87,8 +87,8 @@ def check_masses(masses: Mapping[int, float]) -> Mapping[int, float]:
     """Return the masses [GeV] in canonical order; X_Z^1 must be there and be the lightest."""
     checked = {}
     for pid in sorted(masses):
-        if pid not in PARTICLES:
-            raise ModelFormatError(f"masses: particle {pid} is not one of the {len(PARTICLES)} of the pool.")
+        if not is_known(pid):
+            raise ModelFormatError(f"masses: particle {pid} is not one of the {len(POOL_PIDS)} of the pool.")
         mass = _number(masses[pid], f"masses[{pid}]", is_zero_allowed=pid == LBP_PID)
         if mass >= MAX_UNFROZEN_MASS:
             raise ModelFormatError(f"masses[{pid}]: {mass:g} GeV is beyond {MAX_UNFROZEN_MASS:g} GeV; leave a frozen particle out.")
@@ -97,7 +97,7 @@ def check_masses(masses: Mapping[int, float]) -> Mapping[int, float]:
         raise ModelFormatError(f"masses: the lightest particle, X_Z^1 ({LBP_PID}), is missing.")
     lightest = min(checked, key=lambda pid: checked[pid])
     if checked[lightest] < checked[LBP_PID]:
-        raise ModelFormatError(f"masses[{lightest}]: {PARTICLES[lightest].name} is lighter than X_Z^1, which must be the lightest.")
+        raise ModelFormatError(f"masses[{lightest}]: {particle_of(lightest).name} is lighter than X_Z^1, which must be the lightest.")
     return MappingProxyType(checked)
 
 

@@ -11,7 +11,7 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from builder.particles import PARTICLES
+from builder.particles import is_known, particle_of
 from inference.spectrum import LBP_PID
 
 
@@ -44,6 +44,7 @@ class ParticleRules(BaseModel):
         },
         description="smallest mass per positive PDG id [GeV]: below it older colliders or missing maps make a statement impossible",
     )
+    ceilings_gev: dict[int, float] = Field(default_factory=dict, description="largest mass per positive PDG id [GeV]; others: max_mass_gev")
     corridor_pids: tuple[int, ...] = Field(
         (1000006, 2000006), description="PDG ids that may not hide next to the top quark (signal looks like top pairs)"
     )
@@ -64,9 +65,13 @@ class ParticleRules(BaseModel):
 
     @model_validator(mode="after")
     def _check_pids(self) -> Self:
-        for pid in (*self.walls_gev, *self.corridor_pids, *(p for pair in self.ordered_pairs for p in pair)):
-            if pid not in PARTICLES:
+        for pid in (*self.walls_gev, *self.ceilings_gev, *self.corridor_pids, *(p for pair in self.ordered_pairs for p in pair)):
+            if not is_known(pid):
                 raise ValueError(f"{pid} is not a particle of the pool")
+        for pid, ceiling in self.ceilings_gev.items():
+            floor = max(self.walls_gev.get(pid, 0.0), self.min_lbp_mass_gev)
+            if ceiling < floor:
+                raise ValueError(f"ceilings_gev: {particle_of(pid).name} cannot be lighter than {ceiling:g} and heavier than {floor:g} GeV")
         if self.corridor_min_gap_gev > self.corridor_max_gap_gev:
             raise ValueError("corridor_min_gap_gev is larger than corridor_max_gap_gev")
         return self
@@ -81,9 +86,10 @@ class ParticleRules(BaseModel):
         Returns:
             The bounds; an empty interval (smallest > largest) means that no mass is allowed.
         """
-        high = self.max_mass_gev
+        high = min(self.max_mass_gev, self.ceilings_gev.get(pid, self.max_mass_gev))
         if pid == LBP_PID:
-            return self.min_lbp_mass_gev, min((m for p, m in masses.items() if p != LBP_PID), default=high)
+            low = max(self.min_lbp_mass_gev, self.walls_gev.get(pid, 0.0))
+            return low, min([high, *(m for p, m in masses.items() if p != LBP_PID)])
         low = max(self.walls_gev.get(pid, 0.0), masses.get(LBP_PID, self.min_lbp_mass_gev))
         for lighter, heavier in self.ordered_pairs:
             if heavier == pid and lighter in masses:
@@ -119,9 +125,10 @@ class ParticleRules(BaseModel):
         if lbp_mass < self.min_lbp_mass_gev:
             return f"X_Z^1 at {lbp_mass:g} GeV is below {self.min_lbp_mass_gev:g} GeV"
         for pid in sorted(masses):
-            mass, name = masses[pid], PARTICLES[pid].name
-            if mass > self.max_mass_gev:
-                return f"{name} at {mass:g} GeV is above {self.max_mass_gev:g} GeV"
+            mass, name = masses[pid], particle_of(pid).name
+            ceiling = min(self.max_mass_gev, self.ceilings_gev.get(pid, self.max_mass_gev))
+            if mass > ceiling:
+                return f"{name} at {mass:g} GeV is above {ceiling:g} GeV"
             if mass < lbp_mass:
                 return f"{name} at {mass:g} GeV is lighter than X_Z^1 at {lbp_mass:g} GeV"
             if mass < self.walls_gev.get(pid, 0.0):
@@ -130,7 +137,7 @@ class ParticleRules(BaseModel):
                 return f"{name} at {mass:g} GeV is in the corridor next to the top mass (X_Z^1 at {lbp_mass:g} GeV)"
         for lighter, heavier in self.ordered_pairs:
             if heavier in masses and lighter not in masses:
-                return f"{PARTICLES[heavier].name} exists without {PARTICLES[lighter].name}"
+                return f"{particle_of(heavier).name} exists without {particle_of(lighter).name}"
             if heavier in masses and masses[heavier] < masses[lighter]:
-                return f"{PARTICLES[heavier].name} is lighter than {PARTICLES[lighter].name}"
+                return f"{particle_of(heavier).name} is lighter than {particle_of(lighter).name}"
         return None

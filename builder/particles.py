@@ -3,13 +3,21 @@
 Walk: **particles** ──▶ decays, moves, protomodel. Names, charges and colours are those of the corresponding MSSM
 states; spins are nominal. All states are pair-produced and decay promptly to the lightest one, X_Z^1 (pid 1000022).
 Channels are in `builder.decays`, walls and orderings in `builder.particle_rules`.
+
+A user's catalogue (`builder.catalogue`) can add particles. What is known of them, like all particle facts, holds for the whole
+process: an id means one particle, whoever names it first; a second, different description is refused. `PARTICLES` stays the
+standard pool; `find_particle` knows the others, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
+from database.errors import ModelFormatError
+from inference.cross_sections import register_like
+from inference.quantum_numbers import QuantumNumbers, register_quantum_numbers
 from inference.spectrum import LBP_PID
 
 FROZEN_MASS = 1.0e6
@@ -103,7 +111,10 @@ _POOL = (
 )
 
 PARTICLES: Mapping[int, Particle] = {particle.pid: particle for particle in _POOL}
-"""The pool by positive PDG id."""
+"""The standard pool by positive PDG id."""
+
+_ADDED: dict[int, tuple[Particle, int | None]] = {}
+"""Particles of users' catalogues by positive PDG id, with the particle whose cross sections they borrow."""
 
 POOL_PIDS: tuple[int, ...] = tuple(sorted(PARTICLES))
 """Positive PDG ids of the pool, increasing."""
@@ -165,7 +176,7 @@ _SM_SYMBOLS: Mapping[int, tuple[str, str]] = {
     211: ("π", r"\pi"),
 }
 
-_BY_NAME: Mapping[str, int] = {
+_BY_NAME: dict[str, int] = {
     **{p.name.lower(): p.pid for p in _POOL},
     **{p.ascii_id.lower(): p.pid for p in _POOL},
     **{p.symbol.lower(): p.pid for p in _POOL},
@@ -175,16 +186,102 @@ _BY_NAME: Mapping[str, int] = {
 }
 
 
+def find_particle(pid: int) -> Particle | None:
+    """Return the particle of a signed PDG id: of the standard pool or of a user's catalogue; None if there is none."""
+    found = PARTICLES.get(abs(pid))
+    if found is None and abs(pid) in _ADDED:
+        found = _ADDED[abs(pid)][0]
+    return found
+
+
+def particle_of(pid: int) -> Particle:
+    """Return the particle of a signed PDG id.
+
+    Raises:
+        KeyError: there is none.
+    """
+    found = find_particle(pid)
+    if found is None:
+        raise KeyError(pid)
+    return found
+
+
+def is_known(pid: int) -> bool:
+    """Return whether a positive PDG id is a particle."""
+    return pid > 0 and find_particle(pid) is not None
+
+
+def like_of(pid: int) -> int | None:
+    """Return the particle whose reference cross sections an added one borrows; None: it has none, or is of the standard pool."""
+    return _ADDED[pid][1] if pid in _ADDED else None
+
+
+def register_particle(particle: Particle, like: int | None) -> None:
+    """Make a particle of a user's catalogue known to this process; doing it again changes nothing.
+
+    Args:
+        particle: what it is.
+        like: positive PDG id of the particle whose reference cross sections it borrows; None: it has none.
+
+    Raises:
+        ModelFormatError: the id, or one of the names, means another particle already.
+    """
+    known = _ADDED.get(particle.pid)
+    if known is not None and known != (particle, like):
+        raise ModelFormatError(f"particle {particle.pid} ({particle.name}) was described differently before in this process")
+    if known is not None:
+        return
+    if particle.pid in PARTICLES:
+        raise ModelFormatError(
+            f"particle {particle.pid} is {PARTICLES[particle.pid].name} of the standard pool and cannot be described anew"
+        )
+    for name in (particle.name, particle.ascii_id, particle.symbol):
+        if _BY_NAME.get(name.lower(), particle.pid) != particle.pid:
+            raise ModelFormatError(f"particle {particle.pid}: the name {name} means particle {_BY_NAME[name.lower()]} already")
+    register_quantum_numbers(particle.pid, QuantumNumbers(particle.charge_thirds, particle.colour, particle.spin_twice))
+    if like is not None:
+        register_like(particle.pid, like)
+    _ADDED[particle.pid] = (particle, like)
+    _BY_NAME.update({name.lower(): particle.pid for name in (particle.name, particle.ascii_id, particle.symbol)})
+
+
+def describe_added(pid: int) -> dict[str, Any]:
+    """Return what a catalogue says of an added particle, as `register_described` takes it."""
+    particle, like = _ADDED[pid]
+    return {**asdict(particle), "like": like}
+
+
+def register_described(document: object, field: str) -> None:
+    """Make a particle known that a file describes.
+
+    Raises:
+        ModelFormatError: the description is not complete, or the id means another particle.
+    """
+    if not isinstance(document, Mapping):
+        raise ModelFormatError(f"{field}: expected a JSON object.")
+    try:
+        values = dict(document)
+        like = values.pop("like", None)
+        particle = Particle(**values)
+        numbers = (particle.pid, particle.charge_thirds, particle.colour, particle.spin_twice)
+        texts = (particle.name, particle.ascii_id, particle.symbol, particle.latex)
+        is_valid = all(type(n) is int for n in numbers) and all(isinstance(t, str) and t for t in texts)
+        if not is_valid or type(particle.is_self_conjugate) is not bool or not (like is None or like in PARTICLES):
+            raise TypeError
+    except TypeError:
+        raise ModelFormatError(f"{field}: the description of a particle is not complete, or a value has the wrong type.") from None
+    register_particle(particle, like)
+
+
 def is_bsm(pid: int) -> bool:
-    """Return whether a signed PDG id belongs to the pool."""
-    return abs(pid) in PARTICLES
+    """Return whether a signed PDG id is a particle of the standard pool or of a user's catalogue."""
+    return abs(pid) in PARTICLES or abs(pid) in _ADDED
 
 
 def is_self_conjugate(pid: int) -> bool:
     """Return whether a signed PDG id is its own antiparticle; unknown ids count as not self-conjugate."""
-    absolute = abs(pid)
-    particle = PARTICLES.get(absolute)
-    return particle.is_self_conjugate if particle is not None else absolute in _SM_SELF_CONJUGATE
+    particle = find_particle(pid)
+    return particle.is_self_conjugate if particle is not None else abs(pid) in _SM_SELF_CONJUGATE
 
 
 def conjugate(pid: int) -> int:
@@ -203,9 +300,8 @@ def charge_thirds(pid: int) -> int:
     Raises:
         KeyError: the id is neither in the pool nor in the Standard Model list.
     """
-    absolute = abs(pid)
-    particle = PARTICLES.get(absolute)
-    charge = particle.charge_thirds if particle is not None else _SM_CHARGE_THIRDS[absolute]
+    particle = find_particle(pid)
+    charge = particle.charge_thirds if particle is not None else _SM_CHARGE_THIRDS[abs(pid)]
     return charge if pid > 0 else -charge
 
 
@@ -227,7 +323,7 @@ def find_pid(text: str) -> int:
     key = text.strip().lower()
     if key in _BY_NAME:
         return _BY_NAME[key]
-    if key.isdigit() and int(key) in PARTICLES:
+    if key.isdigit() and is_known(int(key)):
         return int(key)
     raise KeyError(text)
 
@@ -254,7 +350,7 @@ def latex(pid: int) -> str:
 
 def _decorate(pid: int, *, is_latex: bool) -> str:
     absolute = abs(pid)
-    particle = PARTICLES.get(absolute)
+    particle = find_particle(pid)
     if particle is not None:
         base = particle.latex if is_latex else particle.symbol
     elif absolute in _SM_SYMBOLS:

@@ -13,6 +13,8 @@ same content are equal and have the same hash, in whatever order they were writt
   with a smaller one the particle is stable and has no channels.
 - explicit_xsecs_fb: production cross sections [fb] that replace κ · σ_ref altogether, for models given that way.
   Every edit drops them, except one of branching ratios or of the overall scale.
+
+Particles of a user's catalogue (`builder.catalogue`) travel with the model: its JSON describes them.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ from builder.model_checks import (
     parse_pid,
     parse_pids,
 )
+from builder.particles import PARTICLES, describe_added, register_described
 from builder.rates import MAX_SSM, compensated_ssms, surviving_decays
 from database.errors import ModelFormatError
 from inference.cross_sections import SQRTS_TEV, reference_xsecs_fb
@@ -234,6 +237,9 @@ class ProtoModel:
             },
             "ssms": {join_pids(pair): value for pair, value in self.ssms.items()},
         }
+        added = [pid for pid in self.masses if pid not in PARTICLES]
+        if added:
+            document["particles"] = {str(pid): describe_added(pid) for pid in added}
         if self.widths:
             document["widths_gev"] = {str(pid): width for pid, width in self.widths.items()}
         if self.explicit_xsecs_fb is not None:
@@ -264,6 +270,8 @@ class ProtoModel:
         if "masses_gev" not in document:
             raise ModelFormatError("masses_gev: the field is missing.")
         explicit = document.get("explicit_xsecs_fb")
+        for pid, description in json_object(document.get("particles", {}), "particles").items():
+            register_described(description, f"particles[{pid}]")
         return cls(
             masses={parse_pid(k, "masses_gev"): v for k, v in json_object(document["masses_gev"], "masses_gev").items()},
             branching_ratios={

@@ -94,8 +94,8 @@ def draw_start(rng: np.random.Generator, settings: WalkSettings) -> ProtoModel:
     if not start.initial_particles:
         first = force_birth(rng, lightest, context)
         if first is None:
-            raise ConfigError("walk: no particle can be added to X_Z^1; check forbidden_particles and rules.")
-        return first
+            raise ConfigError("walk: no particle can be added to X_Z^1; check forbidden_particles, pool and rules.")
+        return settings.pool.restrict(first)
     protomodel = lightest
     for pid in start.initial_particles:
         needed = settings.rules.particle_to_add(pid, protomodel.masses)
@@ -103,7 +103,7 @@ def draw_start(rng: np.random.Generator, settings: WalkSettings) -> ProtoModel:
         if larger is None:
             raise ConfigError(f"walk.start.initial_particles: {pid} cannot be added to {list(protomodel.masses)} under the rules.")
         protomodel = larger
-    return protomodel
+    return settings.pool.restrict(protomodel)
 
 
 def start_walk(

@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from builder.evaluate import EvaluationSettings
 from builder.sampling.settings import SamplingSettings
@@ -79,6 +79,13 @@ class RunConfig(BaseModel):
     results: ResultsSettings = Field(default_factory=ResultsSettings, description="published results")
     evaluation: EvaluationSettings = Field(default_factory=EvaluationSettings, description="predictions, score, critics")
     walk: WalkSettings = Field(default_factory=WalkSettings, description="moves and acceptance")
+
+    @model_validator(mode="after")
+    def _check_susy_like(self) -> Self:
+        if self.walk.pool.susy_like and not self.evaluation.score.fixed_strength:
+            raise ValueError("walk.pool.susy_like needs evaluation.score.fixed_strength: with a free μ no multiplier would stay 1")
+        return self
+
     sampling: SamplingSettings = Field(
         default_factory=SamplingSettings, description="`protomodels sample`: reversible jump on prior times likelihood"
     )

@@ -194,7 +194,28 @@ def _list_shares() -> dict[PidPair, _Share]:
     return shares
 
 
-_SHARES: Mapping[PidPair, _Share] = _list_shares()
+_SHARES: dict[PidPair, _Share] = _list_shares()
+
+_STANDARD_SHARES: Mapping[PidPair, _Share] = dict(_SHARES)
+
+
+def register_like(pid: int, like: int) -> None:
+    """Give a new particle the reference cross sections of another one: every pair of that with it in its place.
+
+    Args:
+        pid: positive PDG id of the new particle.
+        like: positive PDG id of the one it resembles. Pairs of the two with each other have no reference.
+    """
+
+    def renamed(member: int) -> int:
+        return (pid if member > 0 else -pid) if abs(member) == like else member
+
+    for pair, share in _STANDARD_SHARES.items():
+        if like in (abs(pair[0]), abs(pair[1])):
+            first, second = sorted(map(renamed, pair))
+            _SHARES[first, second] = share
+    _pairs_of.cache_clear()
+    _xsec_fb.cache_clear()
 
 
 @lru_cache(maxsize=4096)

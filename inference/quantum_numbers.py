@@ -50,6 +50,23 @@ def _build_bsm() -> dict[int, QuantumNumbers]:
 BSM_QUANTUM_NUMBERS = _build_bsm()
 """Positive PDG id → quantum numbers (PDG numbering scheme)."""
 
+
+def register_quantum_numbers(pid: int, numbers: QuantumNumbers) -> None:
+    """Make a positive PDG id known; doing it again changes nothing.
+
+    Raises:
+        ModelFormatError: the id has other quantum numbers, or is that of a Standard Model particle.
+    """
+    if sm_label(pid) is not None:
+        raise ModelFormatError(f"particle {pid} is a Standard Model particle")
+    known = BSM_QUANTUM_NUMBERS.setdefault(pid, numbers)
+    if known != numbers:
+        raise ModelFormatError(
+            f"particle {pid} has charge {known.charge3}/3, colour {known.colour} and spin {known.spin2}/2 in the PDG numbering scheme, "
+            f"not {numbers.charge3}/3, {numbers.colour} and {numbers.spin2}/2"
+        )
+
+
 VISIBLE_NEUTRALS = frozenset({35, 36})
 """Neutral colour singlets that count as visible although nothing charged is in them (H0, A0)."""
 

@@ -24,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from inference.candidates import Candidate, Candidates
 from inference.cliques import BoolMatrix
 from inference.combination import CombinationRule, combine
+from inference.fixed_strength import combine_at
 from inference.lazy import Lazy
 from inference.priors import PriorName, log_prior
 from inference.settings import Conventions
@@ -82,6 +83,10 @@ class ScoreSettings(BaseModel):
     )
     combination_rule: CombinationRule = Field(
         CombinationRule.MAXIMAL, description="maximal (published), free (members that hurt are dropped) or legacy-offset (comparisons)"
+    )
+    fixed_strength: bool = Field(
+        False,
+        description="whether the model is scored as it is, μ = 1, instead of with its best μ in [0, μ_max]; critics' caps below 1 then veto",
     )
     min_members: int = Field(1, ge=1, le=2, description="likelihoods a combination needs; the published code needed 2")
     conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels (or one of its quirks by name) for comparisons")
@@ -167,7 +172,11 @@ def score(
         return ScoreResult(math.nan, 0.0, (), Outcome.NO_PREDICTION, {}, 0)
     candidates = Candidates(predictions, store, settings)
     results = candidates.results
-    found = combine(candidates.curve_set, combinability[results[:, None], results], mu_max, settings.combination_rule, settings.min_members)
+    matrix, rule = combinability[results[:, None], results], settings.combination_rule
+    if settings.fixed_strength:
+        found = combine_at(candidates.curve_set, matrix, 1.0, rule, settings.min_members)
+    else:
+        found = combine(candidates.curve_set, matrix, mu_max, rule, settings.min_members)
     members = Lazy(lambda: tuple(ScoredMember(candidates[i], value) for i, value in zip(found.members, found.log_ratios, strict=True)))
     failures = Counter(candidates.analysis_id(i) for i in found.failures)
     return ScoreResult(found.tl, found.mu_hat, members, found.outcome, dict(failures), len(candidates))

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 from builder.decays import Daughters, canonical_daughters, charge_modes
 from builder.model_checks import BR_SUM_TOLERANCE, join_pids
-from builder.particles import MAX_UNFROZEN_MASS, PARTICLES
+from builder.particles import MAX_UNFROZEN_MASS, POOL_PIDS, is_known, particle_of
 from database.errors import ModelFormatError
 
 BR_ROUNDING_TOLERANCE = 0.02
@@ -48,7 +48,7 @@ def fold_channels(mother: int, channels: Mapping[Daughters, float], field: str) 
         values = list(listed.values())
         if len(charge_modes(mother, key)) == 2 and len(values) == 2 and abs(values[0] - values[1]) > MODE_TOLERANCE * sum(values):
             raise ModelFormatError(
-                f"{field}[{join_pids(key)}]: {PARTICLES[mother].name} is its own antiparticle, but its two charge modes "
+                f"{field}[{join_pids(key)}]: {particle_of(mother).name} is its own antiparticle, but its two charge modes "
                 f"have different branching ratios ({values[0]:g} and {values[1]:g})."
             )
         folded[key] = math.fsum(values)
@@ -88,8 +88,8 @@ def unfrozen_masses(masses: Mapping[int, float], field: str) -> dict[int, float]
     for pid, mass in masses.items():
         if abs(mass) >= MAX_UNFROZEN_MASS:
             continue
-        if pid in PARTICLES:
+        if is_known(pid):
             unfrozen[pid] = abs(mass)
         elif pid >= _FIRST_BSM_PID or pid in _HEAVY_HIGGSES:
-            raise ModelFormatError(f"{field}: particle {pid} ({mass:g} GeV) is not one of the {len(PARTICLES)} of the pool.")
+            raise ModelFormatError(f"{field}: particle {pid} ({mass:g} GeV) is not one of the {len(POOL_PIDS)} of the pool.")
     return unfrozen

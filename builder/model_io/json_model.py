@@ -19,6 +19,24 @@ Fraction = Annotated[float, Field(ge=0, le=1.000001, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
+class AddedParticle(BaseModel):
+    """A particle that the standard pool does not have."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    pid: int = Field(gt=100, description="positive PDG id")
+    name: str = Field(min_length=1, description="the field's name")
+    ascii_id: str = Field(min_length=1, description="short name")
+    symbol: str = Field(min_length=1, description="name for terminals and pages")
+    latex: str = Field(min_length=1, description="name for papers")
+    charge_thirds: int = Field(description="electric charge in units of e/3")
+    colour: Literal[1, 3, 8] = Field(description="dimension of the colour representation")
+    spin_twice: Literal[0, 1, 2] = Field(description="twice the spin")
+    is_self_conjugate: bool = Field(description="whether particle and antiparticle are the same state")
+    merger_group: str | None = Field(None, description="particles of the same group may be merged")
+    like: int | None = Field(None, description="PDG id of the particle whose reference cross sections it borrows; null: it has none")
+
+
 class ProtoModelDocument(BaseModel):
     """A protomodel: the particles beyond the Standard Model, how they decay and how strongly they are produced."""
 
@@ -30,6 +48,9 @@ class ProtoModelDocument(BaseModel):
     comment: str | None = Field(None, description="a remark for people; not part of the content hash")
     masses_gev: dict[Pid, Annotated[float, Field(ge=0, lt=1.0e5, allow_inf_nan=False)]] = Field(
         description="mass per positive PDG id [GeV]; the lightest particle, 1000022, always; absent particles are frozen"
+    )
+    particles: dict[Pid, AddedParticle] = Field(
+        default_factory=dict, description="what particles beyond the standard pool are, by positive PDG id"
     )
     branching_ratios: dict[Pid, dict[PidList, Fraction]] = Field(
         default_factory=dict,

@@ -21,7 +21,7 @@ from decimal import Decimal
 from builder.decays import Daughters
 from builder.model_checks import canonical_pair, check_masses
 from builder.model_io.common import fold_channels, unfrozen_masses
-from builder.particles import FROZEN_MASS, PARTICLES, POOL_PIDS
+from builder.particles import FROZEN_MASS, PARTICLES, POOL_PIDS, particle_of
 from builder.protomodel import ProtoModel
 from builder.rates import implied_ssms
 from database.errors import ModelFormatError
@@ -55,10 +55,12 @@ def write_slha(model: ProtoModel, *, with_qnumbers: bool = False) -> str:
         with_qnumbers: whether to add QNUMBERS for programs that know no MSSM ids.
     """
     lines = [f"# protomodel {model.content_hash}", "BLOCK MASS"]
-    lines += [f"  {pid:8d}  {model.masses.get(pid, FROZEN_MASS)!r}  # {PARTICLES[pid].name}" for pid in POOL_PIDS]
+    lines += [
+        f"  {pid:8d}  {model.masses.get(pid, FROZEN_MASS)!r}  # {particle_of(pid).name}" for pid in sorted({*POOL_PIDS, *model.masses})
+    ]
     if with_qnumbers:
         for pid in model.pids:
-            particle = PARTICLES[pid]
+            particle = particle_of(pid)
             lines += [
                 f"BLOCK QNUMBERS {pid}  # {particle.name}",
                 f"  1  {particle.charge_thirds}  # three times the electric charge",
@@ -70,7 +72,7 @@ def write_slha(model: ProtoModel, *, with_qnumbers: bool = False) -> str:
     for pid in model.pids:
         decays = spectrum.decays.get(pid, ())
         width = model.widths.get(pid, PROMPT_WIDTH if decays else 0.0)
-        lines.append(f"DECAY  {pid}  {width!r}  # {PARTICLES[pid].name}")
+        lines.append(f"DECAY  {pid}  {width!r}  # {particle_of(pid).name}")
         for daughters, br in decays:
             lines.append(f"  {br!r}  {len(daughters)}  " + "  ".join(map(str, daughters)))
     lines += [f"# ssm {pair[0]} {pair[1]} {value!r}" for pair, value in model.ssms.items()]

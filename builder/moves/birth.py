@@ -23,7 +23,7 @@ from builder.moves.context import MoveContext
 from builder.moves.draft import Draft
 from builder.moves.settings import BirthSettings
 from builder.particle_rules import ParticleRules
-from builder.particles import PARTICLES, SM_MASSES
+from builder.particles import POOL_PIDS, SM_MASSES
 from builder.protomodel import ProtoModel
 from inference.spectrum import LBP_PID
 
@@ -31,7 +31,7 @@ OFF_SHELL_WINDOWS = {1000023: SM_MASSES[23], 1000024: SM_MASSES[24]}
 """Mass difference to X_Z^1 [GeV] below which X_Z^2 and X_W^1 decay through an off-shell Z or W."""
 
 
-def birth_probability(num_particles: int, damping: float, settings: BirthSettings, pool_size: int = len(PARTICLES)) -> float:
+def birth_probability(num_particles: int, damping: float, settings: BirthSettings, pool_size: int = len(POOL_PIDS)) -> float:
     """Return P(add) = 1 - Φ((n/N - reach/D) / spread); 1 for a model of X_Z^1 alone.
 
     Args:
@@ -82,7 +82,7 @@ def force_birth(rng: np.random.Generator, protomodel: ProtoModel, context: MoveC
 
 def add_particle(rng: np.random.Generator, protomodel: ProtoModel, pid: int, context: MoveContext) -> ProtoModel | None:
     """Add one given particle with random mass and branching ratios; None if it finds no legal mass."""
-    draft = Draft.from_protomodel(protomodel)
+    draft = Draft.from_protomodel(protomodel, context.pool.channels)
     mass = draw_mass(rng, pid, draft.masses, context)
     if mass is None:
         return None
@@ -92,10 +92,9 @@ def add_particle(rng: np.random.Generator, protomodel: ProtoModel, pid: int, con
 
 def _list_candidates(protomodel: ProtoModel, context: MoveContext) -> list[int]:
     """Return what each frozen particle would add, one entry per frozen particle; forbidden ones are left out."""
-    rules, forbidden = context.settings.rules, set(context.settings.forbidden_particles)
-    frozen = (pid for pid in PARTICLES if pid not in protomodel.masses)
-    wanted = (rules.particle_to_add(pid, protomodel.masses) for pid in frozen if pid not in forbidden)
-    return sorted(pid for pid in wanted if pid not in forbidden)
+    rules, pids = context.settings.rules, context.pool.pids
+    wanted = (rules.particle_to_add(pid, protomodel.masses) for pid in pids if pid not in protomodel.masses)
+    return sorted(pid for pid in wanted if pid in pids)
 
 
 def off_shell_range(pid: int, masses: dict[int, float], rules: ParticleRules) -> tuple[float, float] | None:
@@ -122,6 +121,6 @@ def draw_mass(rng: np.random.Generator, pid: int, masses: dict[int, float], cont
     for _ in range(settings.max_redraws):
         mass = float(rng.uniform(low, high))
         is_legal = not rules.is_in_corridor(pid, mass, masses[LBP_PID])
-        if is_legal and open_channels(pid, {**masses, pid: mass}):
+        if is_legal and open_channels(pid, {**masses, pid: mass}, context.pool.channels):
             return mass
     return None

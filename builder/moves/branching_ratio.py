@@ -49,7 +49,7 @@ def branching_ratio(rng: np.random.Generator, protomodel: ProtoModel, context: M
     settings = context.settings.branching_ratio
     if rng.random() >= settings.probability or len(protomodel.masses) < MIN_PARTICLES:
         return None
-    draft = Draft.from_protomodel(protomodel)
+    draft = Draft.from_protomodel(protomodel, context.pool.channels)
     choices = [(pid, groups) for pid in draft.bsm_pids() if len(groups := movable_groups(pid, draft)) > 1]
     if not choices:
         return None

@@ -9,7 +9,7 @@ from typing import TypeAlias
 import numpy as np
 
 from builder.moves.settings import WalkSettings
-from builder.particles import PARTICLES
+from builder.pool import Pool
 from builder.protomodel import ProtoModel
 
 
@@ -47,9 +47,14 @@ class MoveContext:
         return max(1.0, self.tl + 1.0) if np.isfinite(self.tl) else 1.0
 
     @property
+    def pool(self) -> Pool:
+        """Return the particles and channels that the walk may use."""
+        return self.settings.particle_pool
+
+    @property
     def pool_size(self) -> int:
         """Return N, the number of particles a model can have."""
-        return len(PARTICLES)
+        return len(self.pool.pids)
 
 
 Move: TypeAlias = Callable[[np.random.Generator, ProtoModel, MoveContext], ProtoModel | None]

@@ -20,14 +20,14 @@ import numpy as np
 from builder.moves.context import MoveContext
 from builder.moves.draft import Draft, settle_decays
 from builder.moves.settings import DeathSettings
-from builder.particles import PARTICLES
+from builder.particles import POOL_PIDS
 from builder.protomodel import ProtoModel
 
 MIN_PARTICLES = 2
 """Nothing is removed from a model of X_Z^1 and one more particle."""
 
 
-def death_probability(num_particles: int, damping: float, settings: DeathSettings, pool_size: int = len(PARTICLES)) -> float:
+def death_probability(num_particles: int, damping: float, settings: DeathSettings, pool_size: int = len(POOL_PIDS)) -> float:
     """Return P(remove) = Φ((n/N - 1 + reach/D) / spread); 0 for two particles or fewer.
 
     Args:
@@ -66,7 +66,7 @@ def death(rng: np.random.Generator, protomodel: ProtoModel, context: MoveContext
     threshold = rng.normal(1.0 - settings.reach / context.damping, settings.spread)
     if threshold > num_particles / context.pool_size:
         return None
-    pids = Draft.from_protomodel(protomodel).bsm_pids()
+    pids = Draft.from_protomodel(protomodel, context.pool.channels).bsm_pids()
     if rng.random() < settings.heaviest_probability:
         pid = max(pids, key=lambda p: (protomodel.masses[p], p))
     else:
@@ -87,7 +87,7 @@ def remove_particle(rng: np.random.Generator, protomodel: ProtoModel, pid: int, 
         The smaller model; None if the ordering rule blocks it or fewer than two particles would remain.
     """
     rules = context.settings.rules
-    draft = Draft.from_protomodel(protomodel)
+    draft = Draft.from_protomodel(protomodel, context.pool.channels)
     leaving: tuple[int, ...] = (pid,)
     while leaving:
         for gone in leaving:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from builder.decays import Daughters, group_channels, is_off_shell, off_shell_branching_ratios
+from builder.decays import CHANNELS, ChannelTable, Daughters, group_channels, is_off_shell, off_shell_branching_ratios
 from builder.protomodel import ProtoModel
 from builder.rates import compensated_ssms, surviving_decays
 from inference.cross_sections import production_pairs
@@ -65,6 +65,7 @@ class Draft:
         ssms: signal strength multiplier per sorted signed pid pair.
         was_off_shell: particles that decayed through their off-shell modes before any change.
         widths: total width [GeV] per positive PDG id of a long-lived particle.
+        table: channels that may be opened (`builder.pool`).
     """
 
     masses: dict[int, float]
@@ -72,17 +73,19 @@ class Draft:
     ssms: dict[PidPair, float]
     was_off_shell: frozenset[int]
     widths: dict[int, float] = field(default_factory=dict)
+    table: ChannelTable = field(default_factory=lambda: CHANNELS, repr=False)
 
     @classmethod
-    def from_protomodel(cls, protomodel: ProtoModel) -> Draft:
+    def from_protomodel(cls, protomodel: ProtoModel, table: ChannelTable = CHANNELS) -> Draft:
         """Return an independent, editable copy; multipliers that are not listed are 1."""
         masses = dict(protomodel.masses)
         return cls(
             masses=masses,
             branching_ratios={mother: dict(channels) for mother, channels in protomodel.branching_ratios.items()},
             ssms={pair: protomodel.ssms.get(pair, DEFAULT_SSM) for pair in production_pairs(masses)},
-            was_off_shell=frozenset(pid for pid in masses if is_off_shell(pid, masses)),
+            was_off_shell=frozenset(pid for pid in masses if is_off_shell(pid, masses, table)),
             widths=dict(protomodel.widths),
+            table=table,
         )
 
     def freeze(self) -> ProtoModel:
@@ -133,9 +136,9 @@ def draw_branching_ratios(rng: np.random.Generator, pid: int, draft: Draft, br_s
     Returns:
         Branching ratios that sum to one; empty if no channel is open.
     """
-    if is_off_shell(pid, draft.masses):
-        return off_shell_branching_ratios(pid, draft.masses)
-    groups = group_channels(pid, draft.masses)
+    if is_off_shell(pid, draft.masses, draft.table):
+        return off_shell_branching_ratios(pid, draft.masses, draft.table)
+    groups = group_channels(pid, draft.masses, draft.table)
     if not groups:
         return {}
     num_groups = len(groups)
@@ -161,11 +164,11 @@ def movable_groups(pid: int, draft: Draft) -> tuple[tuple[Daughters, ...], ...]:
 
     Off shell these are the three-body modes, and others only where the model already has them.
     """
-    groups = group_channels(pid, draft.masses)
-    if not is_off_shell(pid, draft.masses):
+    groups = group_channels(pid, draft.masses, draft.table)
+    if not is_off_shell(pid, draft.masses, draft.table):
         return groups
     current = draft.branching_ratios.get(pid, {})
-    modes = off_shell_branching_ratios(pid, draft.masses)
+    modes = off_shell_branching_ratios(pid, draft.masses, draft.table)
     return tuple(group for group in groups if group[0] in modes or any(daughters in current for daughters in group))
 
 
@@ -199,8 +202,8 @@ def settle_decays(rng: np.random.Generator, draft: Draft, br_spread: float) -> t
     stranded = []
     for mother in draft.bsm_pids():
         kept = remaining.get(mother, {})
-        if kept and (mother in draft.was_off_shell) == is_off_shell(mother, draft.masses):
-            draft.branching_ratios[mother] = _share_groups(group_channels(mother, draft.masses), kept)
+        if kept and (mother in draft.was_off_shell) == is_off_shell(mother, draft.masses, draft.table):
+            draft.branching_ratios[mother] = _share_groups(group_channels(mother, draft.masses, draft.table), kept)
             continue
         survival.pop(mother, None)
         draft.branching_ratios[mother] = draw_branching_ratios(rng, mother, draft, br_spread)

@@ -61,7 +61,7 @@ def mass(rng: np.random.Generator, protomodel: ProtoModel, context: MoveContext)
     settings = context.settings.mass
     if context.is_changed and rng.random() >= settings.probability_after_change:
         return None
-    draft = Draft.from_protomodel(protomodel)
+    draft = Draft.from_protomodel(protomodel, context.pool.channels)
     pids = sorted(draft.masses)
     pid = pids[int(rng.integers(len(pids)))]
     new_mass = _draw_off_shell(rng, pid, draft.masses, context)
@@ -92,7 +92,7 @@ def is_legal(pid: int, masses: dict[int, float], context: MoveContext) -> bool:
     watched = rules.corridor_pids if pid == LBP_PID else (pid,)
     if any(rules.is_in_corridor(p, masses[p], masses[LBP_PID]) for p in watched if p in masses):
         return False
-    return all(open_channels(p, masses) for p in masses if p != LBP_PID)
+    return all(open_channels(p, masses, context.pool.channels) for p in masses if p != LBP_PID)
 
 
 def _draw_step(rng: np.random.Generator, pid: int, masses: dict[int, float], context: MoveContext) -> float | None:
@@ -110,7 +110,7 @@ def _draw_step(rng: np.random.Generator, pid: int, masses: dict[int, float], con
 def _draw_off_shell(rng: np.random.Generator, pid: int, masses: dict[int, float], context: MoveContext) -> float | None:
     """Return, with the probability of the settings, a flat draw from the off-shell window of X_Z^2 or X_W^1; else None."""
     window = off_shell_range(pid, masses, context.settings.rules)
-    if window is None or is_off_shell(pid, masses) or rng.random() >= context.settings.mass.off_shell_probability:
+    if window is None or is_off_shell(pid, masses, context.pool.channels) or rng.random() >= context.settings.mass.off_shell_probability:
         return None
     candidate = float(rng.uniform(*window))
     return candidate if is_legal(pid, {**masses, pid: candidate}, context) else None
@@ -122,8 +122,8 @@ def _tie_partner(rng: np.random.Generator, pid: int, draft: Draft, context: Move
     partner = TIED_PARTNERS.get(pid)
     if partner is None:
         return None
-    probability = settings.tie_probability_off_shell if is_off_shell(pid, draft.masses) else settings.tie_probability
-    if rng.random() >= probability or partner in context.settings.forbidden_particles:
+    probability = settings.tie_probability_off_shell if is_off_shell(pid, draft.masses, draft.table) else settings.tie_probability
+    if rng.random() >= probability or partner not in context.pool.pids:
         return None
     tied = draft.masses[pid] * float(rng.uniform(1.0 - settings.tie_half_width, 1.0 + settings.tie_half_width))
     if not is_legal(partner, {**draft.masses, partner: tied}, context):

@@ -21,10 +21,10 @@ from itertools import combinations
 
 import numpy as np
 
-from builder.decays import CHANNELS, Daughters, canonical_daughters, find_channel, is_open
+from builder.decays import ChannelTable, Daughters, canonical_daughters, find_channel, is_open
 from builder.moves.context import MoveContext
 from builder.moves.draft import Draft, draw_branching_ratios, settle_decays, sort_pair
-from builder.particles import MERGER_GROUPS, is_bsm
+from builder.particles import is_bsm
 from builder.protomodel import ProtoModel
 from inference.cross_sections import production_pairs, reference_xsec_fb
 from inference.spectrum import PidPair
@@ -54,7 +54,7 @@ def merge(rng: np.random.Generator, protomodel: ProtoModel, context: MoveContext
                 merged = candidate
                 break
         else:
-            return None if merged is protomodel else merged
+            return None if merged is protomodel else context.settings.pool.restrict(merged)
 
 
 def list_close_pairs(protomodel: ProtoModel, context: MoveContext) -> list[tuple[int, int]]:
@@ -62,7 +62,7 @@ def list_close_pairs(protomodel: ProtoModel, context: MoveContext) -> list[tuple
     masses = protomodel.masses
     pairs = [
         (abs(masses[a] - masses[b]), a, b)
-        for group in MERGER_GROUPS.values()
+        for group in context.pool.merger_groups.values()
         for a, b in combinations(sorted(pid for pid in group if pid in masses), 2)
     ]
     return [(a, b) for gap, a, b in sorted(pairs) if gap < context.settings.merge.max_mass_gap_gev]
@@ -82,8 +82,8 @@ def merge_pair(rng: np.random.Generator, protomodel: ProtoModel, keep: int, gone
         The merged model; None where the mean mass is in the corridor, breaks the ordering, or leaves a particle without channel.
     """
     rules = context.settings.rules
-    old = Draft.from_protomodel(protomodel)
-    draft = Draft.from_protomodel(protomodel)
+    old = Draft.from_protomodel(protomodel, context.pool.channels)
+    draft = Draft.from_protomodel(protomodel, context.pool.channels)
     draft.masses[keep] = 0.5 * (old.masses[keep] + old.masses[gone])
     draft.drop_particle(gone)
     if rules.find_violation(draft.masses) is not None and rules.find_violation(old.masses) is None:
@@ -91,7 +91,7 @@ def merge_pair(rng: np.random.Generator, protomodel: ProtoModel, keep: int, gone
     draft.ssms = _add_cross_sections(old, draft.masses, keep, gone, context.settings.ssm_cap)
     for mother in draft.bsm_pids():
         if mother != keep:
-            draft.branching_ratios[mother] = _redirect(mother, old.branching_ratios.get(mother, {}), keep, gone)
+            draft.branching_ratios[mother] = _redirect(mother, old.branching_ratios.get(mother, {}), keep, gone, draft.table)
     draft.branching_ratios[keep] = _add_branching_ratios(rng, old, draft, keep, gone, context)
     if settle_decays(rng, draft, context.settings.birth.br_spread):
         return None
@@ -118,28 +118,28 @@ def _add_cross_sections(old: Draft, masses: dict[int, float], keep: int, gone: i
     return ssms
 
 
-def _find_like(mother: int, daughters: Daughters) -> Daughters | None:
+def _find_like(mother: int, daughters: Daughters, table: ChannelTable) -> Daughters | None:
     """Return the mother's own channel with the same new particles and as many others, the same flavours preferred."""
     wanted = canonical_daughters(mother, daughters)
-    if find_channel(mother, wanted) is not None:
+    if any(channel.daughters == wanted for channel in table.get(mother, ())):
         return wanted
     bsm = sorted(abs(pid) for pid in daughters if is_bsm(pid))
     bosons = sorted(abs(pid) for pid in daughters if abs(pid) in (21, 23, 24, 25))
-    for channel in CHANNELS.get(mother, ()):
+    for channel in table.get(mother, ()):
         own_bosons = sorted(abs(pid) for pid in channel.daughters if abs(pid) in (21, 23, 24, 25))
         if sorted(channel.bsm) == bsm and len(channel.daughters) == len(daughters) and own_bosons == bosons:
             return channel.daughters
     return None
 
 
-def _redirect(mother: int, channels: dict[Daughters, float], keep: int, gone: int) -> dict[Daughters, float]:
+def _redirect(mother: int, channels: dict[Daughters, float], keep: int, gone: int, table: ChannelTable) -> dict[Daughters, float]:
     """Return a mother's branching ratios with decays into `gone` counted as decays into `keep`; what has no like stays closed."""
     redirected: dict[Daughters, float] = {}
     for daughters, br in channels.items():
         target: Daughters | None = daughters
         if any(abs(pid) == gone for pid in daughters):
             renamed = tuple(int(math.copysign(keep, pid)) if abs(pid) == gone else pid for pid in daughters)
-            target = _find_like(mother, renamed)
+            target = _find_like(mother, renamed, table)
         key = daughters if target is None else target
         redirected[key] = redirected.get(key, 0.0) + br
     return redirected
@@ -154,7 +154,7 @@ def _add_branching_ratios(
         for daughters, br in old.branching_ratios.get(mother, {}).items():
             if any(abs(pid) in (keep, gone) for pid in daughters):
                 continue
-            like = _find_like(keep, daughters)
+            like = _find_like(keep, daughters, draft.table)
             channel = None if like is None else find_channel(keep, like)
             if channel is not None and is_open(channel, draft.masses):
                 total[channel.daughters] = total.get(channel.daughters, 0.0) + br

@@ -6,12 +6,14 @@ Each place where the two disagree, or where both were wrong, is named in the des
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from functools import cached_property
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from builder.particle_rules import ParticleRules
-from builder.particles import PARTICLES
+from builder.particles import is_known
+from builder.pool import Pool, PoolSettings, build_pool, read_pids
 from inference.spectrum import LBP_PID
 
 
@@ -133,8 +135,13 @@ class StartSettings(_Frozen):
     lbp_mass_min_gev: float = Field(200.0, gt=0, description="lower end of the flat draw of the lightest particle's mass [GeV]")
     lbp_mass_max_gev: float = Field(500.0, gt=0, description="upper end of the flat draw of the lightest particle's mass [GeV]")
     initial_particles: tuple[int, ...] = Field(
-        (), description="PDG ids that are added in this order at the start; empty: one particle at random"
+        (), description="particles that are added in this order at the start, by PDG id or name; empty: one particle at random"
     )
+
+    @field_validator("initial_particles", mode="before")
+    @classmethod
+    def _read_initial(cls, value: Any) -> Any:
+        return read_pids(value, "initial_particles")
 
     @model_validator(mode="after")
     def _range_is_ordered(self) -> Self:
@@ -147,7 +154,8 @@ class StartSettings(_Frozen):
 class WalkSettings(_Frozen):
     """How a walk proposes, restricts and accepts models."""
 
-    rules: ParticleRules = Field(default_factory=ParticleRules, description="particle pool, mass limits, walls, corridor, ordering")
+    pool: PoolSettings = Field(default_factory=PoolSettings, description="which particles, channels and multipliers a walk may use")
+    rules: ParticleRules = Field(default_factory=ParticleRules, description="mass limits, walls, corridor, ordering")
     start: StartSettings = Field(default_factory=StartSettings, description="the first model")
     trim: TrimSettings = Field(default_factory=TrimSettings, description="removal of particles the best combination does not see")
     birth: BirthSettings = Field(default_factory=BirthSettings, description="adding a particle")
@@ -157,10 +165,15 @@ class WalkSettings(_Frozen):
     mass: MassSettings = Field(default_factory=MassSettings, description="changing a mass")
     merge: MergeSettings = Field(default_factory=MergeSettings, description="the simplified copy")
     teleport: TeleportSettings = Field(default_factory=TeleportSettings, description="jumps to hiscores")
-    forbidden_particles: tuple[int, ...] = Field((), description="PDG ids that are never added")
+    forbidden_particles: tuple[int, ...] = Field((), description="particles that are never added, by PDG id or name")
     ssm_cap: float = Field(100.0, gt=0, description="largest signal strength multiplier [1]")
     mu_tolerance: float = Field(0.001, gt=0, lt=1, description="a stored model has |mu_hat - 1| below this, or mu_hat = 0 [1]")
     max_rescalings: int = Field(5, ge=0, description="attempts to scale the multipliers to mu_hat = 1 before the step is rejected")
+
+    @field_validator("forbidden_particles", mode="before")
+    @classmethod
+    def _read_forbidden(cls, value: Any) -> Any:
+        return read_pids(value, "forbidden_particles")
 
     @field_validator("forbidden_particles")
     @classmethod
@@ -172,12 +185,25 @@ class WalkSettings(_Frozen):
         clash = sorted(set(self.forbidden_particles) & set(self.start.initial_particles))
         if clash:
             raise ValueError(f"initial_particles and forbidden_particles both name {clash}")
+        outside = [pid for pid in self.start.initial_particles if pid not in self.particle_pool.pids]
+        if outside:
+            raise ValueError(f"start.initial_particles names {outside[0]}, which is not in the pool")
+        if len(self.particle_pool.pids) == 1:
+            raise ValueError("pool: no particle is left beside X_Z^1")
         return self
+
+    @cached_property
+    def particle_pool(self) -> Pool:
+        """The particles and channels that the walk may use."""
+        pool = self.pool
+        return build_pool(
+            pool.catalogue, frozenset(pool.allowed_particles), frozenset(self.forbidden_particles), pool.allowed_keys, pool.forbidden_keys
+        )
 
 
 def _check_pids(pids: tuple[int, ...]) -> tuple[int, ...]:
     """Return the ids; each must be a pool particle other than the lightest."""
     for pid in pids:
-        if pid not in PARTICLES or pid == LBP_PID:
+        if not is_known(pid) or pid == LBP_PID:
             raise ValueError(f"{pid} is not the PDG id of a particle that can be added")
     return pids

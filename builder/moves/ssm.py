@@ -40,7 +40,7 @@ def ssm(rng: np.random.Generator, protomodel: ProtoModel, context: MoveContext) 
     settings = context.settings.ssm
     if rng.random() >= settings.probability:
         return None
-    draft = Draft.from_protomodel(protomodel)
+    draft = Draft.from_protomodel(protomodel, context.pool.channels)
     classes = sign_classes(draft.masses)
     if len(classes) < 2:
         return None

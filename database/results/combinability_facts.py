@@ -20,6 +20,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from database.errors import ResultsFormatError
+from database.yaml_text import load_unique
 
 COMBINABILITY_FORMAT = 1
 PACKAGED_FACTS = tuple(Path(__file__).with_name("combinability") / f"{name}.yaml" for name in ("atlas13", "atlas8", "cms13", "cms8"))
@@ -115,19 +116,6 @@ class _File(BaseModel):
     groups: list[_Group]
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
-    """Safe loader that refuses a key given twice instead of keeping the last one."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[object, object]:
-        seen: set[object] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node)
-            if key in seen:
-                raise yaml.constructor.ConstructorError(None, None, f"'{key}' is given twice", key_node.start_mark)
-            seen.add(key)
-        return dict(super().construct_mapping(node, deep=deep))
-
-
 def load_combinability(paths: Sequence[Path] = PACKAGED_FACTS) -> CombinabilityFacts:
     """The facts of `paths`, checked.
 
@@ -161,7 +149,7 @@ def load_combinability(paths: Sequence[Path] = PACKAGED_FACTS) -> CombinabilityF
 
 def _read_file(path: Path) -> _File:
     try:
-        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)
+        raw = load_unique(path.read_text(encoding="utf-8"))
         content = _File.model_validate(raw)
     except OSError as error:
         raise ResultsFormatError(f"The combinability facts {path} cannot be read: {error.strerror}.") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from builder.evaluation_json import verdict_fields, verdict_from_fields
 from builder.model_io import write_slha
-from builder.particles import PARTICLES, symbol
+from builder.particles import find_particle, is_bsm, symbol
 from builder.protomodel import ProtoModel
 from database.campaigns.records import CampaignRecord, HiscoreRecord, ProgressRecord, WalkerRecord
 from database.campaigns.repository import CampaignRepository
@@ -30,7 +30,7 @@ def particle_name(pid: int) -> str:
         >>> particle_name(1000006), particle_name(-1000024), particle_name(-24), particle_name(-5)
         ('X_t^1', 'X_W^1', 'W', 'b̄')
     """
-    particle = PARTICLES.get(abs(pid))
+    particle = find_particle(pid)
     return particle.name if particle is not None else symbol(pid).rstrip("⁺⁻")
 
 
@@ -181,7 +181,7 @@ def _decays_out(model: ProtoModel, pid: int) -> list[schemas.DecayOut]:
     return [
         schemas.DecayOut(
             daughter_pids=list(daughters),
-            daughters=[particle_name(d) for d in sorted(daughters, key=lambda d: (abs(d) in PARTICLES, abs(d), -d))],
+            daughters=[particle_name(d) for d in sorted(daughters, key=lambda d: (is_bsm(d), abs(d), -d))],
             branching_ratio=branching_ratio,
         )
         for daughters, branching_ratio in channels

@@ -139,9 +139,9 @@ def _particle(pids: tuple[int, ...]) -> str:
 
 
 def _without_charge(pids: tuple[int, ...]) -> str:
-    from builder.particles import PARTICLES, symbol
+    from builder.particles import is_known, particle_of, symbol
 
-    return "/".join(PARTICLES[pid].symbol if pid in PARTICLES else symbol(pid) for pid in pids)
+    return "/".join(particle_of(pid).symbol if is_known(pid) else symbol(pid) for pid in pids)
 
 
 def _chains(topology: TopologyReport) -> str:

@@ -119,7 +119,8 @@ def write_legacy_dict(entries: Sequence[HiscoreRecord]) -> str:
 def write_csv(entries: Sequence[HiscoreRecord]) -> str:
     """Hiscores as a table, one row each; a mass column per particle of the pool, empty where the model lacks it."""
     models = [restore_protomodel(entry) for entry in entries]
-    pids = [pid for pid in PARTICLES if any(pid in model.masses for model in models)]
+    present = {pid for model in models for pid in model.masses}
+    pids = [pid for pid in (*PARTICLES, *sorted(present - PARTICLES.keys())) if pid in present]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     head = ["hiscore_id", "campaign_id", "walker_number", "step", "k", "t_l", "mu_hat", "mu_max", "log_prior", "num_particles"]

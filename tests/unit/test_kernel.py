@@ -147,7 +147,7 @@ def test_mu_hat_zero_is_not_scaled() -> None:
 
 
 def test_the_cap_limits_scaling() -> None:
-    assert scale_ssms(stop_model(2.0), 80.0, 100.0).ssms[-XT, XT] == 100.0
+    assert scale_ssms(stop_model(2.0), 80.0, WalkSettings()).ssms[-XT, XT] == 100.0
     evaluate = kappa_target(500.0)
     assert not rescale(stop_model(), evaluate(stop_model()), evaluate, SETTINGS).is_converged
     assert rescale(stop_model(), evaluate(stop_model()), evaluate, WalkSettings(ssm_cap=1e4)).is_converged

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from builder.moves.birth import add_particle, birth, birth_probability, force_birth
 from builder.moves.context import MoveContext
@@ -100,9 +101,14 @@ def test_forbidden_particles_are_never_added_not_even_as_lighter_partner() -> No
     assert set(model.masses) == set(POOL_PIDS) - {XT, XT2, XD, XU, XS}
 
 
-def test_forbidding_everything_gives_no_birth() -> None:
-    context = MoveContext(WalkSettings(forbidden_particles=tuple(p for p in POOL_PIDS if p != LBP_PID)))
-    assert birth(rng(), ProtoModel({LBP_PID: 300.0}, {}, {}), context) is None
+def test_a_full_pool_gives_no_birth_and_an_empty_one_is_refused() -> None:
+    context = MoveContext(WalkSettings(forbidden_particles=tuple(p for p in POOL_PIDS if p not in (LBP_PID, XT))))
+    model = force_birth(rng(), ProtoModel({LBP_PID: 300.0}, {}, {}), context)
+    assert model is not None and set(model.masses) == {LBP_PID, XT}
+    assert force_birth(rng(), model, context) is None
+    assert context.pool_size == 2
+    with pytest.raises(ValidationError, match="no particle is left"):
+        WalkSettings(forbidden_particles=tuple(p for p in POOL_PIDS if p != LBP_PID))
 
 
 def test_off_shell_start_lies_in_the_window_and_decays_democratically() -> None:
