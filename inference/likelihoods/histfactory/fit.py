@@ -31,6 +31,10 @@ _SMALLEST_GAIN = 1e-10
 """A step that promises to lower -ln L by less than this is not needed."""
 
 
+_AT_BOUND = 1e-10
+"""Parameters this close to a bound are at it."""
+
+
 class Problem(NamedTuple):
     """What all fits of a model share.
 
@@ -155,7 +159,8 @@ def fit_parameters(
         iteration += 1
         for p in range(size):
             inverse[p] = 0.0
-            if is_free[p] and not ((theta[p] <= lower[p] and gradient[p] >= 0.0) or (theta[p] >= upper[p] and gradient[p] <= 0.0)):
+            is_low, is_high = theta[p] - lower[p] <= _AT_BOUND, upper[p] - theta[p] <= _AT_BOUND
+            if is_free[p] and not ((is_low and gradient[p] >= 0.0) or (is_high and gradient[p] <= 0.0)):
                 inverse[p] = max(curvature[p] + max(diagonal[p], 0.0), 1e-8)
         for row in range(num_shared):
             p = layout.shared[row]

@@ -182,6 +182,7 @@ class HistFactoryModel:
 
     def data(self, data_kind: DataKind) -> ModelData:
         """Observed data; a priori: the nominal background; a posteriori: Asimov data of the background-only fit."""
+        data_kind = DataKind(data_kind)
         data = self._data.get(data_kind)
         if data is None:
             if data_kind is DataKind.APOSTERIORI:

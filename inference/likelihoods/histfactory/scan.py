@@ -48,12 +48,12 @@ def scan_parameters(
     valley: FloatArray,
     depth: FloatArray,
 ) -> None:
-    """Deepest other valley of every nuisance with an interpolation.
+    """Deepest other valleys of every nuisance with an interpolation, one on each side.
 
     Args:
         table: `tabulate_functions`.
         theta: fitted parameters.
-        valley: output, its position; nan without one.
+        valley: output, its position below and above the present one; nan without one, shape (2, num_parameters).
         depth: output, φ there minus φ at the present position; inf without one.
     """
     cells = problem.cells
@@ -97,7 +97,7 @@ def scan_parameters(
     at = np.zeros(size)
     lattice = np.zeros((5, size))
     for p in range(size):
-        valley[p], depth[p] = math.nan, math.inf
+        valley[0, p], valley[1, p], depth[0, p], depth[1, p] = math.nan, math.nan, math.inf, math.inf
         first, last = cells.function_start[p], cells.function_start[p + 1]
         if not problem.is_free[p] or problem.kind[p] != 1 or (first == last and not problem.has_shift[p]):
             continue
@@ -121,8 +121,9 @@ def scan_parameters(
             if not (problem.lower[p] <= grid[i] <= problem.upper[p]) or abs(grid[i] - present) <= _NEIGHBOURHOOD:
                 continue
             is_valley = (i == 0 or value[i] < value[i - 1]) and (i == num_points - 1 or value[i] < value[i + 1])
-            if is_valley and value[i] < depth[p]:
-                valley[p], depth[p] = grid[i], value[i]
+            side_index = 1 if grid[i] > present else 0
+            if is_valley and value[i] < depth[side_index, p]:
+                valley[side_index, p], depth[side_index, p] = grid[i], value[i]
 
 
 @njit(cache=True)

@@ -9,6 +9,7 @@ Nothing here depends on earlier calls or on random numbers.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -21,9 +22,9 @@ if TYPE_CHECKING:
 
 _SMALLEST_GAIN = 1e-6
 """Another minimum has to be deeper by this to replace the first one."""
-_DEEPER = -1e-3
+_DEEPER = -1e-4
 _NEARLY_AS_DEEP = 0.1
-_MAX_NEAR = 2
+_MAX_SINGLES = 4
 _MAX_ROUNDS = 4
 
 
@@ -52,13 +53,20 @@ def find_minimum(
         return best
     num_left = model.settings.max_starts - 1
     is_replaced = False
-    for _ in range(_MAX_ROUNDS):
+    for number in range(_MAX_ROUNDS):
         if num_left <= 0:
             break
         found = best
-        for parameters in _other_starts(model, data, signal, best.parameters)[:num_left]:
+        others = [(parameters, best.mu) for parameters in _other_starts(model, data, signal, best.parameters)]
+        if is_mu_free and number == 0:
+            sigma = _signal_scale(best, data, signal)
+            if best.curvature < 0.0:  # the profile bends down here: there is more to come
+                others.append((model.table.inits, best.mu + 5.0 * sigma))
+            else:
+                others.append((start, best.mu + 2.0 * sigma))
+        for parameters, strength in others[:num_left]:
             num_left -= 1
-            trial = fit(parameters, best.mu, False)
+            trial = fit(parameters, strength, False)
             if trial.outcome is Outcome.OK and trial.nll < found.nll - _SMALLEST_GAIN:
                 found = trial
         if found is best:
@@ -82,25 +90,31 @@ def _approach(
     return fit
 
 
+def _signal_scale(fit: HistFactoryFit, data: ModelData, signal: SignalArrays) -> float:
+    """A standard deviation of μ, from the curvature of the profile, else from statistics alone; 0 without signal."""
+    information = abs(fit.curvature)
+    if not information > 0.0:
+        information = float((signal.yields**2 / np.maximum(data.counts, 1.0)).sum())
+    return 1.0 / math.sqrt(information) if information > 0.0 else 0.0
+
+
 def _other_starts(model: HistFactoryModel, data: ModelData, signal: SignalArrays, parameters: FloatArray) -> list[FloatArray]:
     """Starting points in other valleys, the most promising first."""
-    valley, depth = np.empty(len(parameters)), np.empty(len(parameters))
+    valley, depth = np.empty((2, len(parameters))), np.empty((2, len(parameters)))
     scan_parameters(
         model.problem, GRID, model.function_table, signal.scale, data.counts, data.auxdata, signal.weight, parameters, valley, depth
     )
+    best_side = np.argmin(depth, axis=0)
+    deepest = np.take_along_axis(depth, best_side[None], axis=0)[0]
+    deeper = np.flatnonzero(deepest < _DEEPER)
     starts: list[FloatArray] = []
-    deeper = np.flatnonzero(depth < _DEEPER)
-    if len(deeper) > 0:
+    if len(deeper) > 1:
         together = parameters.copy()
-        together[deeper] = valley[deeper]
+        together[deeper] = valley[best_side[deeper], deeper]
         starts.append(together)
-    order = np.argsort(depth, kind="stable")
-    singles = [int(p) for p in order[: _MAX_NEAR + 1] if depth[p] < _NEARLY_AS_DEEP]
-    num_deeper = len(deeper)
-    for rank, p in enumerate(singles):
-        if num_deeper == 1 and rank == 0:
-            continue
+    promising = np.flatnonzero(depth.ravel() < _NEARLY_AS_DEEP)
+    for flat in promising[np.argsort(depth.ravel()[promising], kind="stable")][:_MAX_SINGLES]:
         alone = parameters.copy()
-        alone[p] = valley[p]
+        alone[flat % len(parameters)] = valley.ravel()[flat]
         starts.append(alone)
     return starts
