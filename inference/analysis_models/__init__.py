@@ -8,6 +8,7 @@ covariance.py   simplified likelihoods (covariance, third moments)
 histfactory.py  full likelihoods (HistFactory workspaces); workspace_regions.py which data set fills which bin
 region_sets.py  several sets of regions with models of their own, the most sensitive one per signal
 learned.py      neural networks
+canary.py       a known answer per model (canaries.json); models that give another one are switched off
 
 To add a kind of statistical model: a module with a builder `(store, result, conventions) -> AnalysisModel`, one line in the registry.
 """

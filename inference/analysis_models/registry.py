@@ -1,4 +1,4 @@
-"""Finds the statistical model of a result; models are made once per store, result and convention, and shared."""
+"""Finds the statistical model of a result; models are made once per store, result and convention, checked, and shared."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from inference.analysis_models.canary import CanaryReport, check_canary, guard_model
 from inference.analysis_models.covariance import build_covariance_model
 from inference.analysis_models.protocol import AnalysisModel
 from inference.analysis_models.region_sets import build_region_sets
@@ -22,15 +23,27 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
 """Builder per kind of statistical model (`ResultRecord.stat_model`); it returns None where files are missing."""
 
 _models: dict[tuple[str, int, Conventions], AnalysisModel | None] = {}
+_canaries: dict[tuple[str, int], CanaryReport] = {}
 
 
 def find_analysis_model(store: ResultsStore, result: int, conventions: Conventions) -> AnalysisModel | None:
     """The statistical model of a result; None if it has none that can be evaluated.
 
-    An analysis without one enters the combination through a single signal region.
+    An analysis without one enters the combination through a single signal region. A model with default conventions is compared with its
+    canary when it is made; one that gives other answers is switched off (`canary`).
     """
     key = (store.content_hash, result, conventions)
     if key not in _models:
         build = BUILDERS.get(store.results[result].stat_model)
-        _models[key] = build(store, result, conventions) if build is not None else None
+        model = build(store, result, conventions) if build is not None else None
+        if model is not None and conventions is Conventions.DEFAULT:
+            report = _canaries[key[:2]] = check_canary(store, result, model)
+            model = guard_model(store, result, model, report)
+        _models[key] = model
     return _models[key]
+
+
+def find_canary(store: ResultsStore, result: int) -> CanaryReport | None:
+    """What the canary of a result's statistical model says; None without a model."""
+    find_analysis_model(store, result, Conventions.DEFAULT)
+    return _canaries.get((store.content_hash, result))

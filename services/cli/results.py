@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from database.results.fetch import Progress as FetchProgress
     from database.results.importer import Progress as ImportProgress
     from database.results.store import ResultsStore
+    from inference.analysis_models.canary import CanaryReport
 
 OutputOption = Annotated[
     Path | None,
@@ -209,7 +210,8 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
     is evaluated, `unusable` if no map can be reached, else `partly`; `notes` say why.
     """
     from database.results.info import describe
-    from inference.analysis_models.registry import find_analysis_model
+    from inference.analysis_models.canary import CanaryStatus
+    from inference.analysis_models.registry import find_analysis_model, find_canary
     from inference.analysis_models.set_report import report_region_sets
     from inference.settings import Conventions
 
@@ -218,12 +220,17 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
         row: dict[str, Any] = asdict(described)
         notes = list(described.notes)
         model = find_analysis_model(store, record.index, Conventions.DEFAULT)
-        if record.stat_payload.region_sets:
-            report = report_region_sets(store, record.index)
+        report = report_region_sets(store, record.index)
+        if report.rows:
             row["region_sets"] = report.rows
             notes.extend(report.notes)
         if described.stat_model != "none" and model is None:
-            notes.append("the full likelihood is not evaluated yet; the analysis enters through single signal regions")
+            notes.append("no statistical model can be evaluated; the analysis enters through single signal regions")
+        canary = find_canary(store, record.index)
+        row["canary"] = None if canary is None else _canary_row(canary)
+        if canary is not None and canary.status is CanaryStatus.FAILED:
+            notes.append("the statistical model is switched off: its answer for a fixed signal is not the known one")
+            model = None
         has_model = model is not None or (described.stat_model == "none" and not record.stat_payload.missing_files)
         is_complete = has_model and described.num_usable_maps == described.num_maps
         row["status"] = "unusable" if described.num_usable_maps == 0 else "usable" if is_complete else "partly"
@@ -232,6 +239,25 @@ def result_rows(store: ResultsStore) -> list[dict[str, Any]]:
         row["fit_error"] = None if math.isnan(described.fit_error) else described.fit_error
         rows.append(row)
     return rows
+
+
+def _canary_row(report: CanaryReport) -> dict[str, Any]:
+    """Answers for a fixed signal per set of regions: Δ(-ln L) between μ = 1 and 0, limit on μ; null where a fit fails."""
+
+    def number(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    sets = [{"set": entry.name, "delta_nll": number(entry.delta_nll), "mu_ul": number(entry.mu_ul)} for entry in report.found]
+    return {"status": report.status.value, "sets": sets}
+
+
+def _describe_model(row: dict[str, Any]) -> str:
+    """Kind of statistical model, and the limits of its canary."""
+    canary = row["canary"]
+    if canary is None:
+        return STAT_MODELS[row["stat_model"]]
+    limits = ", ".join("–" if entry["mu_ul"] is None else f"{entry['mu_ul']:.4g}" for entry in canary["sets"])
+    return f"{STAT_MODELS[row['stat_model']]}; canary {canary['status']}: μ_UL {limits}"
 
 
 def _print_rows(store: ResultsStore, rows: list[dict[str, Any]]) -> None:
@@ -255,7 +281,7 @@ def _print_rows(store: ResultsStore, rows: list[dict[str, Any]]) -> None:
             kind,
             str(row["num_regions"]) if row["num_regions"] else "–",
             str(len(row["txnames"])),
-            STAT_MODELS[row["stat_model"]],
+            _describe_model(row),
             "; ".join(_remarks(row)) or "–",
         )
     console.print(table)
