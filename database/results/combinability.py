@@ -96,6 +96,16 @@ class CombinabilityMatrix:
     _default_reasons: tuple[str, ...]
     _facts: CombinabilityFacts
     _results: tuple[ResultLike, ...]
+    _families: tuple[str, ...] = ()
+
+    def is_judgement(self, i: int, j: int) -> bool:
+        """Whether a fact or its absence decides on two results: same experiment and run, but not the same data.
+
+        False where logic decides: the same analysis, one that supersedes the other, or different experiments or energies.
+        """
+        a, b = self._results[i], self._results[j]
+        is_same_run = a.experiment == b.experiment and a.sqrts_tev == b.sqrts_tev
+        return is_same_run and self._families[i] != self._families[j]
 
     def reason(self, i: int, j: int) -> str:
         """Why results `i` and `j` may or may not be combined, in one sentence."""
@@ -172,7 +182,7 @@ def build_combinability(
     digest.update(facts.content_hash.encode())
     matrix.setflags(write=False)
     log.debug("combinability of %d results: %d pairs", len(results), int(matrix.sum()) // 2)
-    return CombinabilityMatrix(matrix, digest.hexdigest(), reasons, defaults, facts, results)
+    return CombinabilityMatrix(matrix, digest.hexdigest(), reasons, defaults, facts, results, tuple(families[stem] for stem in stems))
 
 
 def _are_all_regions_listed(store: StoreLike, facts: CombinabilityFacts, a: ResultLike, b: ResultLike) -> bool:

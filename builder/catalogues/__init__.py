@@ -1,0 +1,1 @@
+"""Particle catalogues that come with the program; `builder.catalogue` reads them by name."""
