@@ -26,7 +26,7 @@ _MAX_DOUBLINGS = 60
 _MU_PRECISION = 1e-10
 _POLISH_GAIN = 1e-13
 """ln L still to gain below which μ̂ is final: 5e-7 of its uncertainty."""
-_NON_CONCAVE_GRID = 8
+_NON_CONCAVE_GRID = 3
 _MAX_ENDS = 200
 """Points beyond MAX_POINTS that the ends of the axis and the final polish may ask for."""
 
