@@ -146,7 +146,7 @@ class SetLikelihood:
         self.set_name = set_name
         self.file = file
         self.index = index
-        self._columns = columns
+        self.columns = columns
         self._num_datasets = num_datasets
 
     @property
@@ -184,8 +184,8 @@ class SetLikelihood:
     def signal_slopes(self, mu: float) -> FloatArray:
         """∂ ln L(μ)/∂s of every data set of the analysis, 0 outside of the chosen set, shape (num_datasets,)."""
         slopes = np.zeros(self._num_datasets)
-        is_filled = self._columns >= 0
-        np.add.at(slopes, self._columns[is_filled], self.inner.signal_slopes(mu)[is_filled])
+        is_filled = self.columns >= 0
+        np.add.at(slopes, self.columns[is_filled], self.inner.signal_slopes(mu)[is_filled])
         return slopes
 
 

@@ -8,6 +8,7 @@
     single region:        C = n/(λ² + n δ²), expected 1/(λ + δ²)
     covariance V:         C = A - A T (TᵀAT + H)⁻¹ TA, A = diag(n/λ²), T = ∂λ/∂nuisance, H = V⁻¹ and, at second order, the bend of λ;
                           at first order, expected: C = (diag(λ) + V)⁻¹
+    full likelihood:      differences of the exact first derivative (`curvature`)
     pair of limits:       s = σ/UL_exp, C = 1.96²
 
 The inverse of I bounds the covariance of any estimate of θ (Cramér and Rao). Directions in which no member changes are null directions:
@@ -23,10 +24,14 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from inference.analysis_models.protocol import AnalysisLikelihood
+from inference.analysis_models.region_sets import SetLikelihood
 from inference.analysis_models.registry import find_analysis_model
+from inference.gradients.curvature import information_along, workspace_information
 from inference.gradients.likelihoods import build_region_likelihood
 from inference.gradients.predictions import PredictionGradients
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.histfactory.likelihood import HistFactoryLikelihood
 from inference.likelihoods.truncated_gaussian import CONFIDENCE_FACTOR
 from inference.score import ScoreSettings
 from inference.types import DataKind, FloatArray, PredictionKind, Predictions
@@ -62,6 +67,7 @@ class FisherInformation(NamedTuple):
         standard_deviations: roots of the covariance's diagonal; inf for parameters that take part in a null direction.
         null_directions: what is not constrained; empty if all is well.
         num_members: likelihoods behind it.
+        num_failed: likelihoods left out because a fit of theirs failed.
     """
 
     names: tuple[str, ...]
@@ -70,6 +76,7 @@ class FisherInformation(NamedTuple):
     standard_deviations: FloatArray
     null_directions: tuple[NullDirection, ...]
     num_members: int
+    num_failed: int = 0
 
 
 def member_information(
@@ -130,20 +137,36 @@ def _of_combination(
 ) -> FloatArray:
     result = int(predictions.result[row])
     model = find_analysis_model(store, result, settings.conventions)
-    if not isinstance(model, CovarianceModel):
-        raise TypeError(f"no Fisher information for the statistical model of {store.results[result].analysis_id}")
+    directions = gradients.region_yields[result]
+    if model is None:
+        return np.full((directions.shape[1], directions.shape[1]), math.nan)
     signal = predictions.region_yields[result]
+    likelihood: AnalysisLikelihood = model.likelihood(signal)
+    inner, inner_directions = likelihood, directions
+    if isinstance(likelihood, SetLikelihood):
+        columns = likelihood.columns
+        inner, inner_directions = likelihood.inner, np.where(columns[:, None] >= 0, directions[np.maximum(columns, 0)], 0.0)
+    if isinstance(inner, CovarianceLikelihood):
+        return _of_covariance(mu, inner, inner_directions, data_kind)
+    if isinstance(inner, HistFactoryLikelihood):
+        return workspace_information(inner, inner_directions, mu, data_kind)
+    kind = DataKind.OBSERVED if data_kind is DataKind.OBSERVED else DataKind.APRIORI
+    return information_along(lambda yields: model.likelihood(yields, kind), signal, directions, mu)
+
+
+def _of_covariance(mu: float, likelihood: CovarianceLikelihood, directions: FloatArray, data_kind: DataKind) -> FloatArray:
+    model, signal = likelihood.model, likelihood.signal
     pulls, data = np.zeros(model.num_bins), model.observed
     is_free = np.ones(model.num_bins, dtype=np.bool_)
     if data_kind is DataKind.OBSERVED:
-        pulls = CovarianceLikelihood(model, signal).fit(mu).pulls
+        pulls = likelihood.fit(mu).pulls
         bounds = model.data(DataKind.OBSERVED)
         is_free = (pulls > bounds.lower) & (pulls < bounds.upper)
     mean = np.maximum(model.offset + mu * signal + (model.sd + model.bend * pulls) * pulls, 0.0)
     if data_kind is not DataKind.OBSERVED:
         data = mean
     curvature = profiled_curvature(model, data, mean, pulls, is_free)
-    slopes = mu * gradients.region_yields[result]
+    slopes = mu * directions
     information: FloatArray = slopes.T @ curvature @ slopes
     return information
 
@@ -174,7 +197,7 @@ def build_information(parts: Sequence[FloatArray], names: Sequence[str]) -> Fish
     """Information of several independent likelihoods, with the covariance it implies.
 
     Args:
-        parts: information per likelihood, shape (num_parameters, num_parameters) each.
+        parts: information per likelihood, shape (num_parameters, num_parameters) each; those with nan are left out and counted.
         names: of the parameters.
 
     Examples:
@@ -185,7 +208,8 @@ def build_information(parts: Sequence[FloatArray], names: Sequence[str]) -> Fish
         (1, ('a', 'b'))
     """
     size = len(names)
-    matrix: FloatArray = np.sum(parts, axis=0) if parts else np.zeros((size, size))
+    usable = [part for part in parts if np.isfinite(part).all()]
+    matrix: FloatArray = np.sum(usable, axis=0) if usable else np.zeros((size, size))
     scale = np.sqrt(np.diag(matrix))
     active = np.flatnonzero(scale > 0.0)
     inverse_scale = np.zeros(size)
@@ -205,7 +229,7 @@ def build_information(parts: Sequence[FloatArray], names: Sequence[str]) -> Fish
     deviations = np.sqrt(np.diag(covariance))
     for found in null:
         deviations[[names.index(name) for name in found.names]] = np.inf
-    return FisherInformation(tuple(names), matrix, covariance, deviations, tuple(null), len(parts))
+    return FisherInformation(tuple(names), matrix, covariance, deviations, tuple(null), len(usable), len(parts) - len(usable))
 
 
 def _null_direction(direction: FloatArray, eigenvalue: float, names: Sequence[str]) -> NullDirection:
