@@ -68,7 +68,7 @@ class HistFactoryLikelihood:
 
     @property
     def outcome(self) -> Outcome:
-        """FIT_FAILED if not even the background-only fit converges; NON_FINITE for a signal that is not finite."""
+        """FIT_FAILED if not even the background-only fit converges; NON_FINITE if it cannot produce the data, or for such a signal."""
         if not np.isfinite(self.signal).all():
             return Outcome.NON_FINITE
         return self._at_zero.outcome

@@ -49,7 +49,7 @@ class HistFactoryFit(NamedTuple):
         means: expected events per bin, shape (num_bins,).
         signal_means: expected events of the signal per unit of signal and μ, shape (num_bins,).
         num_iterations: Newton steps.
-        outcome: OK or FIT_FAILED.
+        outcome: OK, FIT_FAILED, or NON_FINITE where no starting point can produce the data.
     """
 
     mu: float
@@ -287,7 +287,8 @@ class HistFactoryModel:
         if not (has_converged and math.isfinite(value)):
             nan = math.nan
             empty = np.full(self.num_parameters, nan), np.full(self.num_bins, nan)
-            return HistFactoryFit(mu, nan, nan, nan, *empty, int(iterations), Outcome.FIT_FAILED)
+            outcome = Outcome.FIT_FAILED if iterations > 0 else Outcome.NON_FINITE
+            return HistFactoryFit(mu, nan, nan, nan, *empty, int(iterations), outcome)
         mu = float(theta[self.poi_index])
         return HistFactoryFit(mu, float(value) + data.constant, float(slope), float(curvature), theta, mean, int(iterations), Outcome.OK)
 

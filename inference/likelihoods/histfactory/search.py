@@ -1,6 +1,6 @@
 """Fits with a retry ladder and a look for deeper minima.
 
-1. The background-only fit is the start; where that fails, the nominal values, then steps of μ towards its value.
+1. The background-only fit is the start; where that fails, the nominal values, then steps of μ towards its value, then other values.
 2. At the minimum found, `scan` lists other valleys of single nuisances. All that are deeper make one new start together, the
    deepest one alone another, and those that are nearly as deep one each. This repeats while it helps.
 
@@ -10,10 +10,12 @@ Nothing here depends on earlier calls or on random numbers.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from inference.likelihoods.histfactory.parameters import Constraint
 from inference.likelihoods.histfactory.scan import GRID, scan_parameters
 from inference.types import FloatArray, Outcome
 
@@ -26,6 +28,10 @@ _DEEPER = -1e-4
 _NEARLY_AS_DEEP = 0.1
 _MAX_SINGLES = 4
 _MAX_ROUNDS = 4
+_LADDER = (0.5, -0.5, 1.5, -1.5)
+"""All shapes and normalisations start here, in standard deviations, where nothing else leads to a finite likelihood."""
+
+Fitter = Callable[[FloatArray, float, bool], "HistFactoryFit"]
 
 
 def find_minimum(
@@ -46,9 +52,7 @@ def find_minimum(
 
     best = fit(start, mu, with_curvature)
     if best.outcome is not Outcome.OK:
-        best = fit(model.table.inits, mu, with_curvature)
-    if best.outcome is not Outcome.OK and not is_mu_free:
-        best = _approach(model, data, signal, mu, start, with_curvature)
+        best = _climb_ladder(model, data, signal, mu, start, fit, with_curvature, is_mu_free)
     if best.outcome is not Outcome.OK:
         return best
     num_left = model.settings.max_starts - 1
@@ -78,15 +82,41 @@ def find_minimum(
     return best
 
 
+def _climb_ladder(
+    model: HistFactoryModel,
+    data: ModelData,
+    signal: SignalArrays,
+    mu: float,
+    start: FloatArray,
+    fit: Fitter,
+    with_curvature: bool,
+    is_mu_free: bool,
+) -> HistFactoryFit:
+    """Other starting points for a fit that failed; the last failure if none helps."""
+    inits = model.table.inits
+    best = fit(inits, mu, with_curvature)
+    if best.outcome is not Outcome.OK and is_mu_free:
+        best = fit(inits, mu + max(1.0, 2.0 * _signal_scale(best, data, signal)), with_curvature)
+    if best.outcome is not Outcome.OK and not is_mu_free and np.isfinite(start).all():
+        best = _approach(model, data, signal, mu, start, with_curvature)
+    is_shape = (model.table.constraint == Constraint.NORMAL) & (model.table.lower < 0.0) & (model.problem.is_free == 1)
+    for alpha in _LADDER:
+        if best.outcome is Outcome.OK:
+            break
+        moved = np.where(is_shape, np.clip(alpha, model.table.lower, model.table.upper), inits)
+        best = fit(moved, max(mu, 1.0) if is_mu_free else mu, with_curvature)
+    return best
+
+
 def _approach(
     model: HistFactoryModel, data: ModelData, signal: SignalArrays, mu: float, start: FloatArray, with_curvature: bool
 ) -> HistFactoryFit:
     """Steps of μ from 0 to its value, each from the fit before; ends at the first that fails."""
     fit = model.fit_from(data, signal, 0.0, start)
     for fraction in (0.125, 0.25, 0.5, 0.75, 1.0):
-        fit = model.fit_from(data, signal, fraction * mu, fit.parameters, with_curvature=with_curvature and fraction == 1.0)
         if fit.outcome is not Outcome.OK:
             break
+        fit = model.fit_from(data, signal, fraction * mu, fit.parameters, with_curvature=with_curvature and fraction == 1.0)
     return fit
 
 
