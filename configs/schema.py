@@ -62,6 +62,10 @@ class ResultsSettings(BaseModel):
     )
     never_combine: tuple[tuple[str, str], ...] = Field((), description="pairs of analyses that are never combined")
 
+    trust_one_sided: bool = Field(
+        True, description="whether pairs of analyses are combined that the source lists under one of the two only (`combinability list`)"
+    )
+
     def overrides(self) -> tuple[Override, ...]:
         """The user's decisions on combinability."""
         return (

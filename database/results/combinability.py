@@ -14,7 +14,8 @@ Rules, in this order:
    available through `CombinabilityMatrix.regions_combinable`.
 
 The facts are `combinability/*.yaml`, one file per experiment and run, each group of pairs with its source. A pair that
-its source listed from one side only is kept for both and flagged, since sharing no events has no direction.
+its source listed from one side only is kept for both and flagged, since sharing no events has no direction; `trusts_one_sided`
+switches such pairs off.
 
 Two facts that users ask for: ATLAS and CMS results always combine (CMS-EXO-20-004 with ATLAS-EXOT-2018-06), whereas
 CMS-EXO-20-004 with CMS-SUS-20-004 is not listed by any source we have and needs an override.
@@ -133,7 +134,11 @@ class CombinabilityMatrix:
 
 
 def build_combinability(
-    store: StoreLike, facts: CombinabilityFacts | None = None, overrides: Iterable[Override | tuple[str, str, bool]] | None = None
+    store: StoreLike,
+    facts: CombinabilityFacts | None = None,
+    overrides: Iterable[Override | tuple[str, str, bool]] | None = None,
+    *,
+    trusts_one_sided: bool = True,
 ) -> CombinabilityMatrix:
     """The combinability of all results of `store`, by the rules at the top of this module.
 
@@ -141,6 +146,7 @@ def build_combinability(
         store: the results.
         facts: listed pairs; the packaged ones if None.
         overrides: decisions of the user; each names two analyses (or variants) and says whether they may be combined.
+        trusts_one_sided: whether pairs count that their source lists under one of the two analyses only.
 
     Raises:
         ConfigError: an override names an analysis that neither the store nor the facts know, or one analysis twice.
@@ -166,9 +172,10 @@ def build_combinability(
         elif a.experiment != b.experiment or a.sqrts_tev != b.sqrts_tev:
             is_combinable = True
         elif (entry := facts.analyses.get(ordered_pair(stems[i], stems[j]))) is not None:
-            is_combinable = True
+            is_combinable = trusts_one_sided or not entry.is_one_sided
             side = ", from one side only" if entry.is_one_sided else ""
-            reason = f"listed as free of common events{side} ({entry.source}: {entry.citation})"
+            unused = "" if is_combinable else ", which is not trusted"
+            reason = f"listed as free of common events{side}{unused} ({entry.source}: {entry.citation})"
         elif _are_all_regions_listed(store, facts, a, b):
             is_combinable, reason = True, "every signal region of one is listed with every signal region of the other (taco)"
         matrix[i, j] = matrix[j, i] = is_combinable

@@ -139,7 +139,7 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
     store = open_store(Path(arguments["store_path"]))
     results = parse_settings(ResultsSettings, arguments["results"])
     selected = select_results(store, results)
-    combinability = build_combinability(selected, overrides=results.overrides())
+    combinability = build_combinability(selected, overrides=results.overrides(), trusts_one_sided=results.trust_one_sided)
     evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]), combinability)
     walk = parse_settings(WalkSettings, arguments["walk"])
 

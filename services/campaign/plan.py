@@ -61,7 +61,9 @@ def inspect_results(settings: ResultsSettings) -> ResultsInUse:
         store_path=store.path,
         # the same texts triangulated with other linear-algebra kernels give other numbers on regular grids
         results_hash=hashlib.sha256(f"{store.content_hash} {store.kernel}".encode()).hexdigest(),
-        combinability_hash=build_combinability(store, overrides=settings.overrides()).content_hash,
+        combinability_hash=build_combinability(
+            store, overrides=settings.overrides(), trusts_one_sided=settings.trust_one_sided
+        ).content_hash,
         label=f"embedded excerpt (approximate: for demonstration and tests), {len(store.results)} results"
         if store.is_approximate
         else label,

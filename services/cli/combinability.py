@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     group = typer.Typer(no_args_is_help=True, help="Which published results may be combined.")
     group.command("why")(why)
     group.command("sensitivity")(sensitivity)
+    group.command("list")(list_pairs)
     group.command("check")(check)
     app.add_typer(group, name="combinability")
 
@@ -98,6 +99,22 @@ def sensitivity(
         _print_effects(answer)
 
 
+def list_pairs(
+    one_sided: Annotated[bool, typer.Option("--one-sided", help="Only pairs that their source lists under one of the two.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """List the pairs of analyses that the packaged facts name, with their source."""
+    from database.results.combinability import load_combinability
+
+    facts = load_combinability()
+    chosen = [(pair, entry) for pair, entry in sorted(facts.analyses.items()) if entry.is_one_sided or not one_sided]
+    if as_json:
+        echo_json([{**pair._asdict(), **entry._asdict()} for pair, entry in chosen])
+        return
+    for pair, entry in chosen:
+        typer.echo(f"{pair.first} {pair.second} ({entry.source}{', from one side only' if entry.is_one_sided else ''})")
+
+
 def check(
     files: Annotated[list[Path], typer.Argument(help="Files of facts in the format of the packaged ones.", show_default=False)],
 ) -> None:
@@ -117,7 +134,7 @@ def _open(results: str | None, config: str | None) -> tuple[ResultsStore, Combin
 
     settings = ResultsSettings() if config is None else load_config(config).results
     store = open_results(settings.store if results is None and config is not None else results)
-    return store, build_combinability(store, overrides=settings.overrides())
+    return store, build_combinability(store, overrides=settings.overrides(), trusts_one_sided=settings.trust_one_sided)
 
 
 def _find_result(store: ResultsStore, name: str) -> int:

@@ -172,7 +172,7 @@ def build_evaluator(
         raise ConfigError("--conventions and --config exclude each other: the configuration has conventions of its own")
     settings = load_config(config)
     store = select_results(open_results(settings.results.store if results is None else results), settings.results)
-    combinability = build_combinability(store, overrides=settings.results.overrides())
+    combinability = build_combinability(store, overrides=settings.results.overrides(), trusts_one_sided=settings.results.trust_one_sided)
     return Evaluator(store, replace_settings(settings.evaluation, rule), combinability)
 
 

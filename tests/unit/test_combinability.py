@@ -139,6 +139,16 @@ def test_matrix_follows_the_rules() -> None:
     assert "one side" in matrix.reason(0, 4)
 
 
+def test_pairs_listed_from_one_side_can_be_distrusted() -> None:
+    store = build_store("CMS-SUS-16-050-agg", "CMS-EXO-20-004", "CMS-SUS-16-034")
+    plain, strict = build_combinability(store), build_combinability(store, trusts_one_sided=False)
+    assert plain.is_combinable[0, 1] and not strict.is_combinable[0, 1]
+    assert "not trusted" in strict.reason(0, 1)
+    assert strict.content_hash != plain.content_hash
+    decided = build_combinability(store, overrides=[("CMS-SUS-16-050", "CMS-EXO-20-004", True)], trusts_one_sided=False)
+    assert decided.is_combinable[0, 1], "the user's own decision stands"
+
+
 def test_superseding_analyses_never_combine() -> None:
     names = ("CMS-PAS-SUS-16-022", "CMS-SUS-16-041", "CMS-SUS-17-003")
     store = Store(
