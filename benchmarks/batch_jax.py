@@ -349,9 +349,9 @@ def run(path: Path, sizes: Sequence[int], max_cpu: int, chunk: int, repeats: int
             start = time.perf_counter()
             profile(batch._replace(analyses=()))
             simple = time.perf_counter() - start
-            name = f"{device.platform}, {size} models"
             print(
-                f"{name:36}{size / best:12.0f} models/s; {1e3 * best:.1f} ms, covariance models {1.0 - simple / best:.0%} of it; first {compiling:.1f} s",
+                f"{f'{device.platform}, {size} models':36}{size / best:12.0f} models/s; {1e3 * best:.1f} ms,",
+                f"covariance models {1.0 - simple / best:.0%} of it; first time {compiling:.1f} s",
                 flush=True,
             )
 
