@@ -30,9 +30,10 @@ class Cells(NamedTuple):
         nominal: events without modifiers, shape (num_cells,).
         is_poi: 1 where the cell scales with the signal strength, shape (num_cells,).
         hist_start, hist_par, hist_s, hist_a: histosys entries per cell.
-        norm_start, norm_function, norm_par, norm_pair: normsys entries per cell, indices of functions, parameters
-            and of the histosys entry of the same parameter in the same cell (-1 for none).
+        norm_start, norm_function, norm_pair: normsys entries per cell, indices of functions and of the histosys entry of
+            the same parameter in the same cell (-1 for none).
         linear_start, linear_par: plain factors per cell (normfactor, lumi, shapefactor, shapesys, staterror).
+        factor_start, factor_par: parameters of all factors per cell, those of normsys first.
         function_start: functions per parameter, shape (num_parameters + 1,).
         log_up, log_down: ln of a function at α = ±1, shape (num_functions,).
         coefficients: a_1 ... a_6 of code 4, shape (6, num_functions).
@@ -47,10 +48,11 @@ class Cells(NamedTuple):
     hist_a: FloatArray
     norm_start: IntArray
     norm_function: IntArray
-    norm_par: IntArray
     norm_pair: IntArray
     linear_start: IntArray
     linear_par: IntArray
+    factor_start: IntArray
+    factor_par: IntArray
     function_start: IntArray
     log_up: FloatArray
     log_down: FloatArray
@@ -127,6 +129,7 @@ class _Builder:
         self.hist_s, self.hist_a = list[float](), list[float]()
         self.norm_start, self.norm_function, self.norm_par, self.norm_pair = [0], list[int](), list[int](), list[int]()
         self.linear_start, self.linear_par = [0], list[int]()
+        self.factor_start, self.factor_par = [0], list[int]()
         self._pairs: dict[int, int] = {}
 
     def close_cell(self, nominal: float, is_poi: bool) -> None:
@@ -136,6 +139,8 @@ class _Builder:
         self.hist_start.append(len(self.hist_par))
         self.norm_start.append(len(self.norm_function))
         self.linear_start.append(len(self.linear_par))
+        self.factor_par += self.norm_par[self.norm_start[-2] :] + self.linear_par[self.linear_start[-2] :]
+        self.factor_start.append(len(self.factor_par))
 
     def close_bin(self) -> None:
         self.bin_start.append(len(self.nominal))
@@ -237,10 +242,11 @@ def build_cells(
         np.array(builder.hist_a, dtype=np.float64),
         _int32(builder.norm_start),
         position[_int32(builder.norm_function)] if builder.norm_function else _int32([]),
-        _int32(builder.norm_par),
         _int32(builder.norm_pair),
         _int32(builder.linear_start),
         _int32(builder.linear_par),
+        _int32(builder.factor_start),
+        _int32(builder.factor_par),
         function_start,
         log_up,
         log_down,

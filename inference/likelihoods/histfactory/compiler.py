@@ -9,8 +9,6 @@ import numpy as np
 
 from inference.likelihoods.histfactory.cells import Cells, SignalModifiers, build_cells
 from inference.likelihoods.histfactory.errors import WorkspaceError
-from inference.likelihoods.histfactory.fit import Problem
-from inference.likelihoods.histfactory.metric import Layout
 from inference.likelihoods.histfactory.parameters import (
     ParameterTable,
     StaterrorBins,
@@ -20,6 +18,7 @@ from inference.likelihoods.histfactory.parameters import (
     scalar_set,
     tabulate,
 )
+from inference.likelihoods.histfactory.problem import Layout, Problem
 from inference.likelihoods.histfactory.settings import HistFactorySettings, HistosysCode, NormsysCode
 from inference.likelihoods.histfactory.workspace import Workspace
 from inference.types import IntArray
@@ -79,12 +78,18 @@ def compile_problem(workspace: Workspace, settings: HistFactorySettings) -> Comp
     is_free[poi] = 0
     has_shift = np.zeros(size, dtype=np.int32)
     has_shift[cells.hist_par] = 1
+    has_kink = np.zeros(size, dtype=bool)
+    if settings.normsys is NormsysCode.CODE1:
+        has_kink |= np.diff(cells.function_start) > 0
+    if settings.histosys is HistosysCode.CODE0:
+        has_kink |= has_shift > 0
     problem = Problem(
         cells,
         _make_layout(cells, is_free, poi),
         poi,
         is_free,
         has_shift,
+        has_kink.astype(np.int32),
         table.constraint.astype(np.int32),
         table.lower,
         table.upper,
@@ -167,8 +172,7 @@ def _make_layout(cells: Cells, is_free: IntArray, poi: int) -> Layout:
     first, last = np.full(size, num_bins), np.full(size, -1)
     entries = (
         (cells.hist_start, cells.hist_par),
-        (cells.norm_start, cells.norm_par),
-        (cells.linear_start, cells.linear_par),
+        (cells.factor_start, cells.factor_par),
     )
     for start, parameters in entries:
         where = np.repeat(bin_of_cell, np.diff(start))

@@ -3,6 +3,9 @@
 Each step solves H p = -g by conjugate gradients, preconditioned with the Gauss-Newton metric, and searches along p,
 projected on the bounds. Parameters at a bound whose gradient points outwards stay there. Directions of negative
 curvature end the inner iteration (Steihaug), so that every step descends; near the minimum convergence is quadratic.
+
+Interpolations with a kink at α = 0 (codes 0 and 1) are smooth on either side: a step does not cross 0 but ends there, and
+from 0 a parameter leaves to the side on which -ln L falls, if there is one.
 """
 
 from __future__ import annotations
@@ -13,53 +16,21 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from inference.likelihoods.histfactory.cells import Cells
-from inference.likelihoods.histfactory.kernels import (
-    differentiate,
-    evaluate_functions,
-    evaluate_shifts,
-    expect,
-    multiply_hessian,
-    objective,
-)
+from inference.likelihoods.histfactory.kernels import differentiate, evaluate, make_work, multiply_hessian
 from inference.likelihoods.histfactory.linear import dot
-from inference.likelihoods.histfactory.metric import Layout, factorise_metric, solve_metric
+from inference.likelihoods.histfactory.metric import factorise_metric, solve_metric, weigh_parameters
+from inference.likelihoods.histfactory.problem import Measured, Problem, Work
 from inference.types import FloatArray, IntArray
 
 _MAX_ITERATIONS = 100
+_MAX_PRODUCTS = 50
+"""Hessian products per Newton step."""
 _SMALLEST_GAIN = 1e-10
 """A step that promises to lower -ln L by less than this is not needed."""
-
-
+_LAST_ENERGY = 1e-6
+"""A full step from this close (twice the promised gain) ends within the smallest gain."""
 _AT_BOUND = 1e-10
 """Parameters this close to a bound are at it."""
-
-
-class Problem(NamedTuple):
-    """What all fits of a model share.
-
-    Attributes:
-        cells: cells and modifiers.
-        layout: where derivatives live.
-        poi: index of the signal strength among the parameters.
-        is_free: 1 for parameters that fits may move (the signal strength apart), shape (num_parameters,).
-        has_shift: 1 for parameters of a histosys.
-        kind: Constraint values.
-        lower, upper: bounds.
-        is_polynomial: normsys code 4, else 1.
-        code: histosys code 0, 2, or 4 for 4p.
-    """
-
-    cells: Cells
-    layout: Layout
-    poi: int
-    is_free: IntArray
-    has_shift: IntArray
-    kind: IntArray
-    lower: FloatArray
-    upper: FloatArray
-    is_polynomial: bool
-    code: int
 
 
 class FitSummary(NamedTuple):
@@ -67,7 +38,7 @@ class FitSummary(NamedTuple):
 
     Attributes:
         has_converged: whether the minimum was found.
-        value: -ln L without the constants of the data.
+        value: -ln L without the constants of the data; nan where the start cannot produce the data.
         slope: its derivative in μ (the envelope theorem: nuisances need not follow).
         curvature: second derivative in μ of the profiled curve; nan if not asked for or not defined.
         num_iterations: Newton steps.
@@ -83,12 +54,102 @@ class FitSummary(NamedTuple):
 
 
 @njit(cache=True)
+def _choose_sides(
+    problem: Problem, data: Measured, theta: FloatArray, is_free: IntArray, work: Work, lower: FloatArray, upper: FloatArray
+) -> None:
+    """At kinks: the side on which -ln L falls, and bounds that keep steps on one side. Parameters at a kink without such a side stay."""
+    is_at_kink = False
+    for p in range(theta.shape[0]):
+        if problem.has_kink[p] and is_free[p]:
+            lower[p] = max(problem.lower[p], 0.0) if theta[p] >= 0.0 else problem.lower[p]
+            upper[p] = min(problem.upper[p], 0.0) if theta[p] <= 0.0 else problem.upper[p]
+            is_at_kink |= theta[p] == 0.0
+    if not is_at_kink:
+        return
+    work.side[:] = -1
+    evaluate(problem, data, theta, work)
+    differentiate(problem, data, theta, is_free, work)
+    from_left = work.gradient.copy()
+    work.side[:] = 1
+    evaluate(problem, data, theta, work)
+    differentiate(problem, data, theta, is_free, work)
+    for p in range(theta.shape[0]):
+        if problem.has_kink[p] and is_free[p] and theta[p] == 0.0:
+            if work.gradient[p] < 0.0 and work.gradient[p] <= -from_left[p]:
+                upper[p] = problem.upper[p]
+            elif from_left[p] > 0.0:
+                work.side[p] = -1
+                lower[p] = problem.lower[p]
+    evaluate(problem, data, theta, work)
+
+
+@njit(cache=True)
+def _solve_newton(
+    problem: Problem, theta: FloatArray, work: Work, rest: FloatArray, tolerance: float, step: FloatArray
+) -> tuple[float, int, bool]:
+    """Conjugate gradients on H step = rest.
+
+    Args:
+        rest: in and out, what remains of the right-hand side; 0 for parameters that stay.
+        tolerance: the energy restᵀ M⁻¹ rest falls by this factor; if negative, by its own first value within [1e-4, 0.05].
+        step: output.
+
+    Returns:
+        First energy, number of Hessian products, whether no negative curvature was met.
+    """
+    size = theta.shape[0]
+    z, d, image = np.empty(size), np.empty(size), np.empty(size)
+    step[:] = 0.0
+    solve_metric(problem, work, rest, z)
+    energy = dot(rest, z)
+    first_energy = energy
+    if energy < 2.0 * _SMALLEST_GAIN and tolerance < 0.0:
+        return first_energy, 0, True
+    target = (tolerance if tolerance > 0.0 else min(0.05, max(first_energy, 1e-4))) * first_energy
+    d[:] = z
+    for number in range(_MAX_PRODUCTS):
+        multiply_hessian(problem, theta, d, work, image)
+        bending = dot(d, image)
+        if not bending > 1e-10 * energy:
+            if number == 0:
+                step[:] = d
+            return first_energy, number + 1, False
+        length = energy / bending
+        for p in range(size):
+            step[p] += length * d[p]
+            if work.inverse[p] > 0.0:
+                rest[p] -= length * image[p]
+        solve_metric(problem, work, rest, z)
+        previous, energy = energy, dot(rest, z)
+        if not energy > target:
+            return first_energy, number + 1, True
+        ratio = energy / previous
+        for p in range(size):
+            d[p] = z[p] + ratio * d[p]
+    return first_energy, _MAX_PRODUCTS, True
+
+
+@njit(cache=True)
+def _profile_curvature(problem: Problem, theta: FloatArray, work: Work) -> float:
+    """Second derivative in μ of the profiled curve: h_μμ - h_μθ H⁻¹ h_θμ; nan where the metric is singular."""
+    size, poi = theta.shape[0], problem.poi
+    direction, image, step = np.zeros(size), np.empty(size), np.empty(size)
+    work.inverse[poi] = 0.0
+    direction[poi] = 1.0
+    multiply_hessian(problem, theta, direction, work, image)
+    if not factorise_metric(problem, work):
+        return math.nan
+    for p in range(size):
+        direction[p] = image[p] if work.inverse[p] > 0.0 else 0.0
+    rest = direction.copy()
+    _solve_newton(problem, theta, work, rest, 1e-12, step)
+    return image[poi] - dot(direction, step)  # type: ignore[no-any-return]
+
+
+@njit(cache=True)
 def fit_parameters(
     problem: Problem,
-    scale: FloatArray,
-    observed: FloatArray,
-    auxdata: FloatArray,
-    weight: FloatArray,
+    data: Measured,
     mu: float,
     is_mu_free: bool,
     mu_low: float,
@@ -96,15 +157,12 @@ def fit_parameters(
     start: FloatArray,
     theta: FloatArray,
     mean: FloatArray,
-    unit: FloatArray,
 ) -> FitSummary:
     """Minimise -ln L over the nuisances, and over μ if asked.
 
     Args:
         problem: the model.
-        scale: per cell, expected signal events in signal cells and 1 elsewhere.
-        observed: events per bin.
-        auxdata, weight: centres and weights of the constraints per parameter.
+        data: data and signal.
         mu: signal strength, fixed or the starting value.
         is_mu_free: whether μ is fitted too.
         mu_low: lower bound of μ then; may be -inf.
@@ -112,129 +170,62 @@ def fit_parameters(
         start: where the parameters start.
         theta: output, fitted parameters, μ at its index.
         mean: output, expected events per bin.
-        unit: output, expected events per cell; signal cells for μ = 1.
     """
-    cells, layout, poi = problem.cells, problem.layout, problem.poi
-    size, num_bins, num_cells, num_functions = start.shape[0], observed.shape[0], cells.nominal.shape[0], cells.log_up.shape[0]
-    num_shared = layout.shared.shape[0]
+    size, poi = start.shape[0], problem.poi
+    work = make_work(problem)
+    gradient, inverse = work.gradient, work.inverse
     is_free = problem.is_free.copy()
     is_free[poi] = 1 if is_mu_free else 0
-    f, f_slope, f_bend = np.empty(num_functions), np.empty(num_functions), np.empty(num_functions)
-    shift, side = np.zeros((5, size)), np.ones(size, dtype=np.int32)
-    factor, trial, trial_mean = np.empty(num_cells), np.empty(size), np.empty(num_bins)
-    along, tilt, hist_slope = np.empty(num_cells), np.empty(num_cells), np.empty(cells.hist_s.shape[0])
-    gradient, curvature, diagonal = np.empty(size), np.empty(size), np.empty(size)
-    jacobian = np.empty(num_shared * num_bins + layout.local.shape[0] + 1)
-    residual, bin_weight, soft = np.empty(num_bins), np.empty(num_bins), np.empty(num_bins)
-    inverse = np.zeros(size)
-    n = min(num_bins, num_shared)
-    matrix = np.empty((n, n))
-    bins, rows = np.empty(num_bins), np.empty(num_shared)
-    step, rest, image, z, d = np.empty(size), np.empty(size), np.empty(size), np.empty(size), np.empty(size)
+    trial, step, rest = np.empty(size), np.empty(size), np.empty(size)
     lower, upper = problem.lower.copy(), problem.upper.copy()
     lower[poi], upper[poi] = mu_low, math.inf
+    has_kinks = problem.has_kink.any()
     for p in range(size):
         theta[p] = min(max(start[p], lower[p]), upper[p]) if is_free[p] else start[p]
     theta[poi] = mu
-    evaluate_functions(theta, cells, problem.is_polynomial, side, f, f_slope, f_bend)
-    evaluate_shifts(theta, problem.has_shift, problem.code, side, shift)
-    expect(theta, mu, cells, scale, is_free, f, shift, factor, unit, mean)
-    value = objective(mean, observed, theta, problem.kind, auxdata, weight)
+    value = evaluate(problem, data, theta, work)
+    mean[:] = work.mean
     if not math.isfinite(value):
         return FitSummary(False, math.nan, math.nan, math.nan, 0, 0)
-    has_converged = False
-    is_last = False
-    iteration = 0
-    products = 0
+    has_converged, is_last = False, False
+    iteration, products = 0, 0
     while True:
-        differentiate(
-            theta, mu, poi, cells, is_free, layout.slot, layout.stride, f_slope, f_bend, shift, factor, unit, mean, observed,
-            problem.kind, auxdata, weight, gradient, curvature, diagonal, hist_slope, jacobian, residual, bin_weight,
-        )  # fmt: skip
+        if has_kinks:
+            _choose_sides(problem, data, theta, is_free, work, lower, upper)
+        differentiate(problem, data, theta, is_free, work)
+        for p in range(size):
+            is_low, is_high = theta[p] - lower[p] <= _AT_BOUND, upper[p] - theta[p] <= _AT_BOUND
+            is_held = (is_low and gradient[p] >= 0.0) or (is_high and gradient[p] <= 0.0) or (is_low and is_high)
+            inverse[p] = 1.0 if is_free[p] and not is_held else 0.0
         if is_last:
             has_converged = True
             break
         if iteration == _MAX_ITERATIONS:
             break
         iteration += 1
-        for p in range(size):
-            inverse[p] = 0.0
-            is_low, is_high = theta[p] - lower[p] <= _AT_BOUND, upper[p] - theta[p] <= _AT_BOUND
-            if is_free[p] and not ((is_low and gradient[p] >= 0.0) or (is_high and gradient[p] <= 0.0)):
-                inverse[p] = max(curvature[p] + max(diagonal[p], 0.0), 1e-8)
-        for row in range(num_shared):
-            p = layout.shared[row]
-            if inverse[p] > 0.0 and problem.kind[p] == 0:
-                total = 0.0
-                for b in range(num_bins):
-                    j = jacobian[row * num_bins + b]
-                    total += bin_weight[b] * j * j
-                inverse[p] = max(inverse[p], 1e-6 * total)
-        for k in range(layout.local.shape[0]):
-            p = layout.local[k]
-            if inverse[p] > 0.0 and problem.kind[p] == 0:
-                j = jacobian[num_shared * num_bins + k]
-                inverse[p] = max(inverse[p], 1e-6 * bin_weight[layout.local_bin[k]] * j * j)
-        for p in range(size):
-            if inverse[p] > 0.0:
-                inverse[p] = 1.0 / inverse[p]
-        if not factorise_metric(layout, jacobian, bin_weight, inverse, soft, matrix):
+        weigh_parameters(problem, work)
+        if not factorise_metric(problem, work):
             break
-        # conjugate gradients on H step = -gradient
         for p in range(size):
-            step[p] = 0.0
             rest[p] = -gradient[p] if inverse[p] > 0.0 else 0.0
-        solve_metric(layout, jacobian, inverse, soft, matrix, rest, bins, rows, z)
-        energy = dot(rest, z)
-        first_energy = energy
+        energy, num_products, is_convex = _solve_newton(problem, theta, work, rest, -1.0, step)
+        products += num_products
         if energy < 2.0 * _SMALLEST_GAIN:
             has_converged = True
             break
-        tolerance = min(0.05, max(first_energy, 1e-4))
-        d[:] = z
-        is_convex = True
-        for inner in range(50):
-            multiply_hessian(
-                d, theta, mu, poi, cells, is_free, f_slope, factor, unit, hist_slope, curvature, diagonal, residual,
-                bin_weight, along, tilt, image,
-            )  # fmt: skip
-            products += 1
-            bending = dot(d, image)
-            if not bending > 1e-10 * energy:
-                is_convex = False
-                if inner == 0:
-                    step[:] = d
-                break
-            length = energy / bending
-            for p in range(size):
-                step[p] += length * d[p]
-                rest[p] -= length * image[p] if inverse[p] > 0.0 else 0.0
-            solve_metric(layout, jacobian, inverse, soft, matrix, rest, bins, rows, z)
-            previous, energy = energy, dot(rest, z)
-            if energy <= tolerance * first_energy:
-                break
-            ratio = energy / previous
-            for p in range(size):
-                d[p] = z[p] + ratio * d[p]
         descent = dot(gradient, step)
-        if -descent < 2.0 * _SMALLEST_GAIN and is_convex:
-            has_converged = True
-            break
-        length = 1.0
-        is_accepted = False
+        length, is_accepted, trial_value = 1.0, False, math.inf
         for attempt in range(50):
             expected = 0.0
             for p in range(size):
                 trial[p] = theta[p]
-                if is_free[p]:
+                if inverse[p] > 0.0:
                     trial[p] = min(max(theta[p] + length * step[p], lower[p]), upper[p])
+                    if problem.has_kink[p] and abs(trial[p]) < _AT_BOUND:
+                        trial[p] = 0.0
                     expected += gradient[p] * (trial[p] - theta[p])
             if expected < 0.0:
-                trial_mu = trial[poi]
-                evaluate_functions(trial, cells, problem.is_polynomial, side, f, f_slope, f_bend)
-                evaluate_shifts(trial, problem.has_shift, problem.code, side, shift)
-                expect(trial, trial_mu, cells, scale, is_free, f, shift, factor, unit, trial_mean)
-                trial_value = objective(trial_mean, observed, trial, problem.kind, auxdata, weight)
+                trial_value = evaluate(problem, data, trial, work)
                 if trial_value <= value + 1e-4 * expected + 1e-14 * abs(value):
                     is_accepted = True
                     break
@@ -242,54 +233,17 @@ def fit_parameters(
             if length < 1e-12:
                 break
         if not is_accepted:
-            has_converged = -descent < 1e-7 and is_convex
-            evaluate_functions(theta, cells, problem.is_polynomial, side, f, f_slope, f_bend)
-            evaluate_shifts(theta, problem.has_shift, problem.code, side, shift)
-            expect(theta, mu, cells, scale, is_free, f, shift, factor, unit, mean)
+            has_converged = is_convex and -descent < 1e-7
+            evaluate(problem, data, theta, work)
+            differentiate(problem, data, theta, is_free, work)
             break
-        is_last = is_convex and length == 1.0 and first_energy < 1e-6 and tolerance <= 2e-4
+        is_last = is_convex and length == 1.0 and energy < _LAST_ENERGY
         value = trial_value
-        mu = trial_mu
         theta[:] = trial
-        mean[:] = trial_mean
+        mean[:] = work.mean
+    slope = gradient[poi]
     second = math.nan
     if has_converged and with_curvature:
-        is_free[poi] = 1
-        inverse[poi] = 0.0
-        d[:] = 0.0
-        d[poi] = 1.0
-        multiply_hessian(
-            d, theta, mu, poi, cells, is_free, f_slope, factor, unit, hist_slope, curvature, diagonal, residual, bin_weight,
-            along, tilt, image,
-        )  # fmt: skip
-        second = image[poi]
-        if factorise_metric(layout, jacobian, bin_weight, inverse, soft, matrix):
-            for p in range(size):
-                step[p] = 0.0
-                rest[p] = image[p] if inverse[p] > 0.0 else 0.0
-            reach = rest.copy()
-            solve_metric(layout, jacobian, inverse, soft, matrix, rest, bins, rows, z)
-            energy = dot(rest, z)
-            first_energy = energy
-            d[:] = z
-            for _ in range(50):
-                if not energy > 1e-12 * first_energy:
-                    break
-                multiply_hessian(
-                    d, theta, mu, poi, cells, is_free, f_slope, factor, unit, hist_slope, curvature, diagonal, residual,
-                    bin_weight, along, tilt, image,
-                )  # fmt: skip
-                bending = dot(d, image)
-                if not bending > 0.0:
-                    break
-                length = energy / bending
-                for p in range(size):
-                    step[p] += length * d[p]
-                    rest[p] -= length * image[p] if inverse[p] > 0.0 else 0.0
-                solve_metric(layout, jacobian, inverse, soft, matrix, rest, bins, rows, z)
-                previous, energy = energy, dot(rest, z)
-                ratio = energy / previous
-                for p in range(size):
-                    d[p] = z[p] + ratio * d[p]
-            second -= dot(reach, step)
-    return FitSummary(has_converged, value, gradient[poi], second, iteration, products)
+        weigh_parameters(problem, work)
+        second = _profile_curvature(problem, theta, work)
+    return FitSummary(has_converged, value, slope, second, iteration, products)

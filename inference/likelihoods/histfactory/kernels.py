@@ -18,7 +18,7 @@ import math
 import numpy as np
 from numba import njit
 
-from inference.likelihoods.histfactory.cells import Cells
+from inference.likelihoods.histfactory.problem import Measured, Problem, Work
 from inference.types import FloatArray, IntArray
 
 _TINY = 1e-12
@@ -26,32 +26,55 @@ _TINY = 1e-12
 
 
 @njit(cache=True)
-def evaluate_functions(
-    theta: FloatArray, cells: Cells, is_polynomial: bool, side: IntArray, f: FloatArray, slope: FloatArray, bend: FloatArray
-) -> None:
-    """Values f, f'/f and its derivative of every normsys function.
+def make_work(problem: Problem) -> Work:
+    """Arrays for one fit."""
+    cells, layout = problem.cells, problem.layout
+    size, num_cells, num_functions = problem.is_free.shape[0], cells.nominal.shape[0], cells.log_up.shape[0]
+    num_bins, num_shared = layout.num_bins, layout.shared.shape[0]
+    rank = min(num_bins, num_shared)
+    return Work(
+        np.ones(size, dtype=np.int32),
+        np.empty((3, num_functions)),
+        np.zeros((5, size)),
+        np.empty(num_cells),
+        np.empty(num_cells),
+        np.empty(num_bins),
+        np.empty(size),
+        np.empty(size),
+        np.empty(size),
+        np.empty(cells.hist_s.shape[0]),
+        np.empty(cells.factor_par.shape[0]),
+        np.empty(num_shared * num_bins + layout.local.shape[0] + 1),
+        np.empty(num_bins),
+        np.empty(num_bins),
+        np.empty((2, num_cells)),
+        np.zeros(size),
+        np.empty(num_bins),
+        np.empty((rank, rank)),
+        np.empty(num_bins),
+        np.empty(num_shared),
+    )
 
-    Args:
-        theta: parameters, shape (num_parameters,).
-        is_polynomial: code 4, else code 1.
-        side: which side of a kink at α = 0 counts, ±1 per parameter (code 1).
-    """
+
+@njit(cache=True)
+def _evaluate_functions(theta: FloatArray, problem: Problem, side: IntArray, functions: FloatArray) -> None:
+    """f, f'/f and its derivative of every normsys function, rows of `functions`."""
+    cells = problem.cells
     start, up, down, a = cells.function_start, cells.log_up, cells.log_down, cells.coefficients
+    f, slope, bend = functions[0], functions[1], functions[2]
     for p in range(theta.shape[0]):
         first, last = start[p], start[p + 1]
         if first == last:
             continue
         x = theta[p]
-        if is_polynomial and abs(x) < 1.0:
+        if problem.is_polynomial and abs(x) < 1.0:
             for j in range(first, last):
                 value = 1.0 + x * (a[0, j] + x * (a[1, j] + x * (a[2, j] + x * (a[3, j] + x * (a[4, j] + x * a[5, j])))))
-                first_derivative = a[0, j] + x * (
-                    2.0 * a[1, j] + x * (3.0 * a[2, j] + x * (4.0 * a[3, j] + x * (5.0 * a[4, j] + x * 6.0 * a[5, j])))
-                )
+                rise = a[0, j] + x * (2.0 * a[1, j] + x * (3.0 * a[2, j] + x * (4.0 * a[3, j] + x * (5.0 * a[4, j] + x * 6.0 * a[5, j]))))
                 second = 2.0 * a[1, j] + x * (6.0 * a[2, j] + x * (12.0 * a[3, j] + x * (20.0 * a[4, j] + x * 30.0 * a[5, j])))
                 inverse = 1.0 / (value if abs(value) > _TINY else _TINY)
                 f[j] = value
-                slope[j] = first_derivative * inverse
+                slope[j] = rise * inverse
                 bend[j] = second * inverse - slope[j] * slope[j]
         elif x > 0.0 or (x == 0.0 and side[p] > 0):
             for j in range(first, last):
@@ -66,60 +89,46 @@ def evaluate_functions(
 
 
 @njit(cache=True)
-def evaluate_shifts(theta: FloatArray, has_shift: IntArray, code: int, side: IntArray, shift: FloatArray) -> None:
-    """e, h, e', h', h'' of every parameter with a histosys, rows of `shift`, shape (5, num_parameters).
-
-    Args:
-        code: 0, 2, or 4 for 4p.
-    """
-    for p in range(theta.shape[0]):
-        if not has_shift[p]:
-            continue
-        x = theta[p]
-        square = x * x
-        e, e1 = x, 1.0
-        is_right = x > 0.0 or (x == 0.0 and side[p] > 0)
-        h, h1, h2 = (8.0 * x, 8.0, 0.0) if is_right else (-8.0 * x, -8.0, 0.0)
-        if code == 4 and abs(x) <= 1.0:
-            h = square * (15.0 + square * (3.0 * square - 10.0))
-            h1 = x * (30.0 + square * (18.0 * square - 40.0))
-            h2 = 30.0 + square * (90.0 * square - 120.0)
-        elif code == 2:
-            if x > 1.0:
-                e, h, h1 = x - 1.0, 16.0 * (x - 1.0), 16.0
-            elif x >= -1.0:
-                h, h1, h2 = 8.0 * square, 16.0 * x, 16.0
-            else:
-                h, h1 = -16.0 * x, -16.0
-        shift[0, p], shift[1, p], shift[2, p], shift[3, p], shift[4, p] = e, h, e1, h1, h2
+def shift_terms(x: float, code: int, side: int) -> tuple[float, float, float, float, float]:
+    """e, h, e', h', h'' of a histosys; `side` says which side of a kink at α = 0 counts."""
+    square = x * x
+    e, e1 = x, 1.0
+    h, h1, h2 = -8.0 * x, -8.0, 0.0
+    if x > 0.0 or (x == 0.0 and side > 0):
+        h, h1 = 8.0 * x, 8.0
+    if code == 4 and abs(x) <= 1.0:
+        h = square * (15.0 + square * (3.0 * square - 10.0))
+        h1 = x * (30.0 + square * (18.0 * square - 40.0))
+        h2 = 30.0 + square * (90.0 * square - 120.0)
+    elif code == 2:
+        if x > 1.0:
+            e, h, h1 = x - 1.0, 16.0 * (x - 1.0), 16.0
+        elif x >= -1.0:
+            h, h1, h2 = 8.0 * square, 16.0 * x, 16.0
+        else:
+            h, h1 = -16.0 * x, -16.0
+    return e, h, e1, h1, h2
 
 
 @njit(cache=True)
-def expect(
-    theta: FloatArray,
-    mu: float,
-    cells: Cells,
-    scale: FloatArray,
-    is_free: IntArray,
-    f: FloatArray,
-    shift: FloatArray,
-    factor: FloatArray,
-    unit: FloatArray,
-    mean: FloatArray,
-) -> None:
-    """Expected events.
+def evaluate(problem: Problem, data: Measured, theta: FloatArray, work: Work) -> float:
+    """-ln L without the constants of the data; fills functions, shifts, cells and expected events of `work`.
 
-    Args:
-        scale: per cell; expected events for signal cells, 1 for background.
-        is_free: 1 for parameters that a fit may move.
-        factor: output, scale times all factors but μ per cell.
-        unit: output, expected events per cell without μ.
-        mean: output, expected events per bin.
+    inf where nothing is expected but something was seen. A bin without events contributes its expectation whatever its sign,
+    as in pyhf.
     """
+    cells, shift, factor, unit, mean = problem.cells, work.shift, work.factor, work.unit, work.mean
+    f = work.functions[0]
+    is_free, mu = problem.is_free, theta[problem.poi]
+    _evaluate_functions(theta, problem, work.side, work.functions)
+    for p in range(theta.shape[0]):
+        if problem.has_shift[p]:
+            shift[0, p], shift[1, p], shift[2, p], shift[3, p], shift[4, p] = shift_terms(theta[p], problem.code, work.side[p])
+    total = 0.0
     for b in range(mean.shape[0]):
-        total = 0.0
+        expected = 0.0
         for c in range(cells.bin_start[b], cells.bin_start[b + 1]):
-            product = scale[c]
+            product = data.scale[c]
             if product == 0.0:
                 factor[c] = 0.0
                 unit[c] = 0.0
@@ -136,183 +145,123 @@ def expect(
                 product *= _TINY if is_free[p] and abs(x) < _TINY else x
             factor[c] = product
             unit[c] = product * base
-            total += mu * unit[c] if cells.is_poi[c] else unit[c]
-        mean[b] = total
-
-
-@njit(cache=True)
-def objective(mean: FloatArray, observed: FloatArray, theta: FloatArray, kind: IntArray, auxdata: FloatArray, weight: FloatArray) -> float:
-    """-ln L without the constants of the data; inf where nothing is expected but something was seen.
-
-    A bin without events contributes its expectation whatever its sign, as in pyhf.
-
-    Args:
-        kind: Constraint values per parameter.
-        auxdata: centres of the constraints (counts for Poisson constraints).
-        weight: 1/σ² (normal) or rate factor (Poisson).
-    """
-    total = 0.0
-    for b in range(mean.shape[0]):
-        if observed[b] > 0.0:
-            if not mean[b] > 0.0:
-                return math.inf
-            total += mean[b] - observed[b] * math.log(mean[b])
-        else:
-            total += mean[b]
+            expected += mu * unit[c] if cells.is_poi[c] else unit[c]
+        mean[b] = expected
+        total += expected
+        if data.observed[b] > 0.0:
+            if not expected > 0.0:
+                total = math.inf
+            else:
+                total -= data.observed[b] * math.log(expected)
     for p in range(theta.shape[0]):
-        if kind[p] == 1:
-            pull = theta[p] - auxdata[p]
-            total += 0.5 * pull * pull * weight[p]
-        elif kind[p] == 2:
-            rate = theta[p] * weight[p]
+        if problem.kind[p] == 1:
+            pull = theta[p] - data.auxdata[p]
+            total += 0.5 * pull * pull * data.weight[p]
+        elif problem.kind[p] == 2:
+            rate = theta[p] * data.weight[p]
             total += rate
-            if auxdata[p] > 0.0:
+            if data.auxdata[p] > 0.0:
                 if not rate > 0.0:
                     return math.inf
-                total -= auxdata[p] * math.log(rate)
-    return total
+                total -= data.auxdata[p] * math.log(rate)
+    return total if math.isfinite(total) else math.inf
 
 
 @njit(cache=True)
-def differentiate(
-    theta: FloatArray,
-    mu: float,
-    poi: int,
-    cells: Cells,
-    is_free: IntArray,
-    slot: IntArray,
-    stride: IntArray,
-    f_slope: FloatArray,
-    f_bend: FloatArray,
-    shift: FloatArray,
-    factor: FloatArray,
-    unit: FloatArray,
-    mean: FloatArray,
-    observed: FloatArray,
-    kind: IntArray,
-    auxdata: FloatArray,
-    weight: FloatArray,
-    gradient: FloatArray,
-    constraint_curvature: FloatArray,
-    diagonal: FloatArray,
-    hist_slope: FloatArray,
-    jacobian: FloatArray,
-    residual: FloatArray,
-    bin_weight: FloatArray,
-) -> None:
-    """First derivatives of -ln L, and what products with its Hessian need.
-
-    Args:
-        poi: index of μ among the parameters.
-        slot, stride: entry (parameter, bin) of the Jacobian lives at slot + stride · bin.
-        gradient: output, d(-ln L)/dθ, μ included.
-        constraint_curvature: output, second derivative of the constraints.
-        diagonal: output, Σ residual · v · G' and its like: the part of the Hessian diagonal that is no product.
-        hist_slope: output, derivative of every histosys entry.
-        jacobian: output, d(mean)/dθ, shape (num_slots,).
-        residual: output, 1 - n/λ per bin.
-        bin_weight: output, n/λ² per bin.
-    """
+def differentiate(problem: Problem, data: Measured, theta: FloatArray, is_free: IntArray, work: Work) -> None:
+    """First derivatives of -ln L after `evaluate` at the same parameters, and what products with its Hessian need."""
+    cells, slot, stride, poi = problem.cells, problem.layout.slot, problem.layout.stride, problem.poi
+    gradient, diagonal, jacobian, shift = work.gradient, work.diagonal, work.jacobian, work.shift
+    mu = theta[poi]
     for p in range(theta.shape[0]):
         gradient[p] = 0.0
         diagonal[p] = 0.0
-        constraint_curvature[p] = 0.0
-        if kind[p] == 1:
-            gradient[p] = (theta[p] - auxdata[p]) * weight[p]
-            constraint_curvature[p] = weight[p]
-        elif kind[p] == 2:
-            gradient[p] = weight[p]
-            if auxdata[p] > 0.0:
-                gradient[p] -= auxdata[p] / theta[p]
-                constraint_curvature[p] = auxdata[p] / (theta[p] * theta[p])
+        work.curvature[p] = 0.0
+        if problem.kind[p] == 1:
+            gradient[p] = (theta[p] - data.auxdata[p]) * data.weight[p]
+            work.curvature[p] = data.weight[p]
+        elif problem.kind[p] == 2:
+            gradient[p] = data.weight[p]
+            if data.auxdata[p] > 0.0:
+                gradient[p] -= data.auxdata[p] / theta[p]
+                work.curvature[p] = data.auxdata[p] / (theta[p] * theta[p])
     jacobian[:] = 0.0
-    for b in range(mean.shape[0]):
+    for b in range(work.mean.shape[0]):
         r, w = 1.0, 0.0
-        if observed[b] > 0.0:
-            ratio = observed[b] / mean[b]
-            r, w = 1.0 - ratio, ratio / mean[b]
-        residual[b], bin_weight[b] = r, w
+        if data.observed[b] > 0.0:
+            ratio = data.observed[b] / work.mean[b]
+            r, w = 1.0 - ratio, ratio / work.mean[b]
+        work.residual[b], work.bin_weight[b] = r, w
         for c in range(cells.bin_start[b], cells.bin_start[b + 1]):
             m = 1.0
             if cells.is_poi[c]:
                 m = mu
-                gradient[poi] += r * unit[c]
-                jacobian[slot[poi] + stride[poi] * b] += unit[c]
-            scaled = m * factor[c]
-            if factor[c] == 0.0:
+                gradient[poi] += r * work.unit[c]
+                jacobian[slot[poi] + stride[poi] * b] += work.unit[c]
+            if work.factor[c] == 0.0:
                 continue
+            scaled = m * work.factor[c]
             for k in range(cells.hist_start[c], cells.hist_start[c + 1]):
                 p = cells.hist_par[k]
-                hist_slope[k] = cells.hist_s[k] * shift[2, p] + cells.hist_a[k] * shift[3, p]
-                value = scaled * hist_slope[k]
+                work.hist_slope[k] = cells.hist_s[k] * shift[2, p] + cells.hist_a[k] * shift[3, p]
+                value = scaled * work.hist_slope[k]
                 gradient[p] += r * value
                 jacobian[slot[p] + stride[p] * b] += value
                 diagonal[p] += r * scaled * cells.hist_a[k] * shift[4, p]
-            v = m * unit[c]
+            v = m * work.unit[c]
+            entry = cells.factor_start[c]
             for k in range(cells.norm_start[c], cells.norm_start[c + 1]):
                 j = cells.norm_function[k]
-                p = cells.norm_par[k]
-                value = v * f_slope[j]
-                gradient[p] += r * value
-                jacobian[slot[p] + stride[p] * b] += value
-                diagonal[p] += r * v * f_bend[j]
-            for k in range(cells.linear_start[c], cells.linear_start[c + 1]):
-                p = cells.linear_par[k]
+                p = cells.factor_par[entry]
+                g = work.functions[1, j] if is_free[p] else 0.0
+                work.factor_slope[entry] = g
+                entry += 1
+                gradient[p] += r * v * g
+                jacobian[slot[p] + stride[p] * b] += v * g
+                diagonal[p] += r * v * work.functions[2, j]
+            for _ in range(cells.linear_start[c], cells.linear_start[c + 1]):
+                p = cells.factor_par[entry]
+                g = 0.0
                 if is_free[p]:
                     g = 1.0 / (theta[p] if abs(theta[p]) >= _TINY else _TINY)
-                    value = v * g
-                    gradient[p] += r * value
-                    jacobian[slot[p] + stride[p] * b] += value
-                    diagonal[p] -= r * value * g
+                work.factor_slope[entry] = g
+                entry += 1
+                gradient[p] += r * v * g
+                jacobian[slot[p] + stride[p] * b] += v * g
+                diagonal[p] -= r * v * g * g
 
 
 @njit(cache=True)
-def multiply_hessian(
-    direction: FloatArray,
-    theta: FloatArray,
-    mu: float,
-    poi: int,
-    cells: Cells,
-    is_free: IntArray,
-    f_slope: FloatArray,
-    factor: FloatArray,
-    unit: FloatArray,
-    hist_slope: FloatArray,
-    constraint_curvature: FloatArray,
-    diagonal: FloatArray,
-    residual: FloatArray,
-    bin_weight: FloatArray,
-    along: FloatArray,
-    tilt: FloatArray,
-    out: FloatArray,
-) -> None:
-    """out = (second derivatives of -ln L) @ direction; `direction` is 0 for parameters that stay.
-
-    `along` and `tilt` are scratch, shape (num_cells,).
-    """
-    for p in range(theta.shape[0]):
-        out[p] = (constraint_curvature[p] + diagonal[p]) * direction[p]
-    step = direction[poi]
-    for b in range(residual.shape[0]):
+def multiply_hessian(problem: Problem, theta: FloatArray, direction: FloatArray, work: Work, out: FloatArray) -> None:
+    """out = (second derivatives of -ln L) @ direction after `differentiate`; `direction` is 0 for parameters that stay."""
+    cells, poi = problem.cells, problem.poi
+    factor, unit, factor_slope, hist_slope = work.factor, work.unit, work.factor_slope, work.hist_slope
+    along, tilt = work.scratch[0], work.scratch[1]
+    for p in range(direction.shape[0]):
+        out[p] = (work.curvature[p] + work.diagonal[p]) * direction[p]
+    mu, step = theta[poi], direction[poi]
+    for b in range(work.mean.shape[0]):
         change = 0.0
         for c in range(cells.bin_start[b], cells.bin_start[b + 1]):
             if factor[c] == 0.0:
                 continue
-            q = 0.0
-            for k in range(cells.norm_start[c], cells.norm_start[c + 1]):
-                q += f_slope[cells.norm_function[k]] * direction[cells.norm_par[k]]
-            for k in range(cells.linear_start[c], cells.linear_start[c + 1]):
-                p = cells.linear_par[k]
-                if is_free[p]:
-                    q += direction[p] / (theta[p] if abs(theta[p]) >= _TINY else _TINY)
+            q, q2 = 0.0, 0.0
+            k, last = cells.factor_start[c], cells.factor_start[c + 1]
+            while k + 2 <= last:
+                q += factor_slope[k] * direction[cells.factor_par[k]]
+                q2 += factor_slope[k + 1] * direction[cells.factor_par[k + 1]]
+                k += 2
+            if k < last:
+                q += factor_slope[k] * direction[cells.factor_par[k]]
+            q += q2
             t = 0.0
             for k in range(cells.hist_start[c], cells.hist_start[c + 1]):
                 t += hist_slope[k] * direction[cells.hist_par[k]]
             along[c], tilt[c] = q, t
             inner = factor[c] * t + unit[c] * q
             change += mu * inner + step * unit[c] if cells.is_poi[c] else inner
-        weighted = bin_weight[b] * change
-        r = residual[b]
+        weighted = work.bin_weight[b] * change
+        r = work.residual[b]
         for c in range(cells.bin_start[b], cells.bin_start[b + 1]):
             if factor[c] == 0.0:
                 continue
@@ -323,39 +272,17 @@ def multiply_hessian(
                 m, s = mu, step
                 out[poi] += weighted * unit[c] + r * inner
             common = (weighted * m + r * s) * unit[c] + r * m * inner
-            for k in range(cells.norm_start[c], cells.norm_start[c + 1]):
-                out[cells.norm_par[k]] += common * f_slope[cells.norm_function[k]]
-            for k in range(cells.linear_start[c], cells.linear_start[c + 1]):
-                p = cells.linear_par[k]
-                if is_free[p]:
-                    out[p] += common / (theta[p] if abs(theta[p]) >= _TINY else _TINY)
+            for k in range(cells.factor_start[c], cells.factor_start[c + 1]):
+                out[cells.factor_par[k]] += common * factor_slope[k]
             common = (weighted * m + r * s + r * m * q) * factor[c]
             for k in range(cells.hist_start[c], cells.hist_start[c + 1]):
                 out[cells.hist_par[k]] += common * hist_slope[k]
 
 
 @njit(cache=True)
-def evaluate_objective(
-    theta: FloatArray,
-    mu: float,
-    cells: Cells,
-    scale: FloatArray,
-    is_free: IntArray,
-    has_shift: IntArray,
-    is_polynomial: bool,
-    code: int,
-    observed: FloatArray,
-    kind: IntArray,
-    auxdata: FloatArray,
-    weight: FloatArray,
-    mean: FloatArray,
-) -> float:
+def evaluate_objective(problem: Problem, data: Measured, theta: FloatArray, mean: FloatArray) -> float:
     """-ln L without the constants of the data at any parameters; writes the expected events per bin."""
-    num_functions, num_cells, size = cells.log_up.shape[0], cells.nominal.shape[0], theta.shape[0]
-    f, slope, bend = np.empty(num_functions), np.empty(num_functions), np.empty(num_functions)
-    shift, side = np.zeros((5, size)), np.ones(size, dtype=np.int32)
-    factor, unit = np.empty(num_cells), np.empty(num_cells)
-    evaluate_functions(theta, cells, is_polynomial, side, f, slope, bend)
-    evaluate_shifts(theta, has_shift, code, side, shift)
-    expect(theta, mu, cells, scale, is_free, f, shift, factor, unit, mean)
-    return objective(mean, observed, theta, kind, auxdata, weight)
+    work = make_work(problem)
+    value = evaluate(problem, data, theta, work)
+    mean[:] = work.mean
+    return value

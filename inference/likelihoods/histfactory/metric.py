@@ -7,48 +7,50 @@ w' = w/(1 + w Σ j²/d). The others are solved for in bins (Woodbury: 1 + W'^½ 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 from numba import njit
 
-from inference.likelihoods.histfactory.linear import factorise, solve
-from inference.types import FloatArray, IntArray
+from inference.likelihoods.histfactory.linear import dot, factorise, solve
+from inference.likelihoods.histfactory.problem import Problem, Work
+from inference.types import FloatArray
 
-
-class Layout(NamedTuple):
-    """Where the derivatives of a model live; arrays over parameters unless said otherwise.
-
-    Attributes:
-        slot, stride: entry (parameter, bin) of the Jacobian is at slot + stride · bin; a last slot takes what nobody reads.
-        shared: parameters that touch several bins (rows of the Jacobian), the parameter of interest last.
-        local, local_bin: parameters that touch one bin, and that bin.
-        num_bins: number of bins.
-    """
-
-    slot: IntArray
-    stride: IntArray
-    shared: IntArray
-    local: IntArray
-    local_bin: IntArray
-    num_bins: int
+_DAMPING = 1e-6
+"""Share of the diagonal of JᵀWJ that stands in for the missing constraint of a free factor; it changes no result."""
 
 
 @njit(cache=True)
-def factorise_metric(
-    layout: Layout, jacobian: FloatArray, bin_weight: FloatArray, inverse: FloatArray, soft: FloatArray, matrix: FloatArray
-) -> bool:
-    """Prepares solutions with the metric.
+def weigh_parameters(problem: Problem, work: Work) -> None:
+    """Writes 1/D for the parameters marked with `inverse` > 0: constraints, and what bends upwards in the modifiers."""
+    layout, inverse, num_bins = problem.layout, work.inverse, problem.layout.num_bins
+    for p in range(inverse.shape[0]):
+        if inverse[p] > 0.0:
+            inverse[p] = max(work.curvature[p] + max(work.diagonal[p], 0.0), 1e-8)
+    for row in range(layout.shared.shape[0]):
+        p = layout.shared[row]
+        if inverse[p] > 0.0 and problem.kind[p] == 0:
+            total = 0.0
+            for b in range(num_bins):
+                j = work.jacobian[row * num_bins + b]
+                total += work.bin_weight[b] * j * j
+            inverse[p] = max(inverse[p], _DAMPING * total)
+    for k in range(layout.local.shape[0]):
+        p = layout.local[k]
+        if inverse[p] > 0.0 and problem.kind[p] == 0:
+            j = work.jacobian[layout.shared.shape[0] * num_bins + k]
+            inverse[p] = max(inverse[p], _DAMPING * work.bin_weight[layout.local_bin[k]] * j * j)
+    for p in range(inverse.shape[0]):
+        if inverse[p] > 0.0:
+            inverse[p] = 1.0 / inverse[p]
 
-    Args:
-        jacobian: d(mean)/dθ, shape (num_slots,).
-        bin_weight: W per bin.
-        inverse: 1/D per parameter; 0 for parameters that stay.
-        soft: output, w' per bin.
-        matrix: output, Cholesky factor, shape (n, n) with n = min(num_bins, number of shared parameters).
+
+@njit(cache=True)
+def factorise_metric(problem: Problem, work: Work) -> bool:
+    """Prepares solutions with the metric, from Jacobian, weights and 1/D (0 for parameters that stay).
 
     Returns:
         Whether the matrix is positive definite.
     """
+    layout, jacobian, inverse, soft, matrix = problem.layout, work.jacobian, work.inverse, work.soft, work.matrix
     num_bins, num_shared = layout.num_bins, layout.shared.shape[0]
     soft[:] = 0.0
     offset = num_shared * num_bins
@@ -56,24 +58,25 @@ def factorise_metric(
         j = jacobian[offset + k]
         soft[layout.local_bin[k]] += j * j * inverse[layout.local[k]]
     for b in range(num_bins):
-        soft[b] = bin_weight[b] / (1.0 + bin_weight[b] * soft[b])
+        soft[b] = work.bin_weight[b] / (1.0 + work.bin_weight[b] * soft[b])
     matrix[:, :] = 0.0
     if num_bins <= num_shared:
         for row in range(num_shared):
             scale = inverse[layout.shared[row]]
             if scale == 0.0:
                 continue
-            first = row * num_bins
+            values = jacobian[row * num_bins : (row + 1) * num_bins]
             for a in range(num_bins):
-                x = jacobian[first + a] * scale
+                x = values[a] * scale
                 if x != 0.0:
                     target = matrix[a]
                     for b in range(a + 1):
-                        target[b] += x * jacobian[first + b]
+                        target[b] += x * values[b]
+        for b in range(num_bins):
+            work.bins[b] = math.sqrt(soft[b])
         for a in range(num_bins):
-            root = math.sqrt(soft[a])
             for b in range(a + 1):
-                matrix[a, b] *= root * math.sqrt(soft[b])
+                matrix[a, b] *= work.bins[a] * work.bins[b]
             matrix[a, a] += 1.0
     else:
         for row in range(num_shared):
@@ -92,18 +95,10 @@ def factorise_metric(
 
 
 @njit(cache=True)
-def solve_metric(
-    layout: Layout,
-    jacobian: FloatArray,
-    inverse: FloatArray,
-    soft: FloatArray,
-    matrix: FloatArray,
-    rhs: FloatArray,
-    bins: FloatArray,
-    rows: FloatArray,
-    out: FloatArray,
-) -> None:
-    """out = (D + JᵀWJ)⁻¹ rhs; 0 for parameters that stay. `bins` and `rows` are scratch, per bin and shared parameter."""
+def solve_metric(problem: Problem, work: Work, rhs: FloatArray, out: FloatArray) -> None:
+    """out = (D + JᵀWJ)⁻¹ rhs; 0 for parameters that stay."""
+    layout, jacobian, inverse, soft = problem.layout, work.jacobian, work.inverse, work.soft
+    bins, rows = work.bins, work.rows
     num_bins, num_shared = layout.num_bins, layout.shared.shape[0]
     offset = num_shared * num_bins
     bins[:] = 0.0
@@ -120,7 +115,7 @@ def solve_metric(
     if num_bins <= num_shared:
         for b in range(num_bins):
             bins[b] *= math.sqrt(soft[b])
-        solve(matrix, bins)
+        solve(work.matrix, bins)
         for b in range(num_bins):
             bins[b] *= math.sqrt(soft[b])
     else:
@@ -132,7 +127,7 @@ def solve_metric(
                 for b in range(num_bins):
                     total += jacobian[row * num_bins + b] * bins[b]
             rows[row] = total
-        solve(matrix, rows)
+        solve(work.matrix, rows)
         for row in range(num_shared):
             x = rows[row]
             if x != 0.0:
@@ -143,19 +138,7 @@ def solve_metric(
     for row in range(num_shared):
         p = layout.shared[row]
         if inverse[p] != 0.0:
-            first = row * num_bins
-            t0, t1, t2, t3 = 0.0, 0.0, 0.0, 0.0
-            b = 0
-            while b + 4 <= num_bins:
-                t0 += jacobian[first + b] * bins[b]
-                t1 += jacobian[first + b + 1] * bins[b + 1]
-                t2 += jacobian[first + b + 2] * bins[b + 2]
-                t3 += jacobian[first + b + 3] * bins[b + 3]
-                b += 4
-            while b < num_bins:
-                t0 += jacobian[first + b] * bins[b]
-                b += 1
-            out[p] -= inverse[p] * ((t0 + t1) + (t2 + t3))
+            out[p] -= inverse[p] * dot(jacobian[row * num_bins : (row + 1) * num_bins], bins)
     for k in range(layout.local.shape[0]):
         p = layout.local[k]
         out[p] -= inverse[p] * jacobian[offset + k] * bins[layout.local_bin[k]]

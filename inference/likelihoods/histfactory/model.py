@@ -15,7 +15,7 @@ from inference.likelihoods.histfactory.fit import fit_parameters
 from inference.likelihoods.histfactory.kernels import evaluate_objective
 from inference.likelihoods.histfactory.parameters import Constraint
 from inference.likelihoods.histfactory.scan import tabulate_functions
-from inference.likelihoods.histfactory.search import find_minimum
+from inference.likelihoods.histfactory.search import find_minimum, measure
 from inference.likelihoods.histfactory.settings import AsimovAuxiliary, HistFactorySettings
 from inference.likelihoods.histfactory.workspace import Workspace, read_workspace
 from inference.types import DataKind, FloatArray, IntArray, Outcome
@@ -268,21 +268,8 @@ class HistFactoryModel:
             with_curvature: whether the second derivative of the profile is wanted.
         """
         theta, mean = np.empty(self.num_parameters), np.empty(self.num_bins)
-        unit = np.empty(len(signal.scale))
         has_converged, value, slope, curvature, iterations, _ = fit_parameters(
-            self.problem,
-            signal.scale,
-            data.counts,
-            data.auxdata,
-            signal.weight,
-            float(mu),
-            is_mu_free,
-            float(lowest_mu),
-            with_curvature,
-            start,
-            theta,
-            mean,
-            unit,
+            self.problem, measure(data, signal), float(mu), is_mu_free, float(lowest_mu), with_curvature, start, theta, mean
         )
         if not (has_converged and math.isfinite(value)):
             nan = math.nan
@@ -320,23 +307,7 @@ class HistFactoryModel:
 
     def _evaluate(self, theta: FloatArray, signal: SignalArrays, data: ModelData) -> tuple[float, FloatArray]:
         mean = np.empty(self.num_bins)
-        problem = self.problem
-        value = evaluate_objective(
-            theta,
-            float(theta[self.poi_index]),
-            problem.cells,
-            signal.scale,
-            problem.is_free,
-            problem.has_shift,
-            problem.is_polynomial,
-            problem.code,
-            data.counts,
-            problem.kind,
-            data.auxdata,
-            signal.weight,
-            mean,
-        )
-        return value, mean
+        return evaluate_objective(self.problem, measure(data, signal), theta, mean), mean
 
 
 def compile_workspace(

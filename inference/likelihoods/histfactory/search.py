@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from inference.likelihoods.histfactory.parameters import Constraint
+from inference.likelihoods.histfactory.problem import Measured
 from inference.likelihoods.histfactory.scan import GRID, scan_parameters
 from inference.types import FloatArray, Outcome
 
@@ -32,6 +33,11 @@ _LADDER = (0.5, -0.5, 1.5, -1.5)
 """All shapes and normalisations start here, in standard deviations, where nothing else leads to a finite likelihood."""
 
 Fitter = Callable[[FloatArray, float, bool], "HistFactoryFit"]
+
+
+def measure(data: ModelData, signal: SignalArrays) -> Measured:
+    """Data and signal as the kernels read them."""
+    return Measured(signal.scale, data.counts, data.auxdata, signal.weight)
 
 
 def find_minimum(
@@ -131,9 +137,7 @@ def _signal_scale(fit: HistFactoryFit, data: ModelData, signal: SignalArrays) ->
 def _other_starts(model: HistFactoryModel, data: ModelData, signal: SignalArrays, parameters: FloatArray) -> list[FloatArray]:
     """Starting points in other valleys, the most promising first."""
     valley, depth = np.empty((2, len(parameters))), np.empty((2, len(parameters)))
-    scan_parameters(
-        model.problem, GRID, model.function_table, signal.scale, data.counts, data.auxdata, signal.weight, parameters, valley, depth
-    )
+    scan_parameters(model.problem, GRID, model.function_table, measure(data, signal), parameters, valley, depth)
     best_side = np.argmin(depth, axis=0)
     deepest = np.take_along_axis(depth, best_side[None], axis=0)[0]
     deeper = np.flatnonzero(deepest < _DEEPER)
