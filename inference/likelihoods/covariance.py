@@ -36,6 +36,10 @@ MIN_EIGENVALUE = 1e-9
 
 _SMODELS_THETA_RANGE = 10.0
 _MU_ITERATIONS = 60
+_SMALLEST_GAIN = 1e-14
+"""μ̂ is found where the next step would change ln L by less than this."""
+_ROUNDING = 1e-13
+"""Expected events below this, relative to 1 + b, are 0."""
 
 
 class SecondOrderTerms(NamedTuple):
@@ -232,20 +236,35 @@ class CovarianceModel:
             start: where θ/sd starts, shape (num_bins,).
         """
         x = np.empty(self.num_bins)
+        lower = data.lower if mu >= 0.0 else self._raised_bounds(data, self.offset + mu * signal)
         has_converged, value, slope, curvature, iterations = fit_nuisances(
-            float(mu), data.counts, self.offset, signal, self.precision, self.sd, self.bend, data.lower, data.upper, start, x
+            float(mu), data.counts, self.offset, signal, self.precision, self.sd, self.bend, lower, data.upper, start, x
         )
         if not (has_converged and self.is_finite and math.isfinite(value)):
             nan = math.nan
             return CovarianceFit(nan, nan, nan, np.full(self.num_bins, nan), int(iterations), Outcome.FIT_FAILED)
         nll = float(value) + self.log_norm + data.log_factorials
+        if mu < 0.0:  # bounds that move with μ take part in the slope
+            tilt = self.sd + 2.0 * self.bend * x
+            is_held = (lower > data.lower) & (x <= lower)
+            slope -= float(np.sum(((self.precision @ x + tilt) * signal / tilt)[is_held]))
         return CovarianceFit(nll, float(slope), float(curvature), x, int(iterations), Outcome.OK)
+
+    def _raised_bounds(self, data: BinData, centre: FloatArray) -> FloatArray:
+        """Lower bounds of θ/sd for a negative signal: where nothing was observed, signal and background together stay >= 0."""
+        discriminant = self.sd**2 - 4.0 * self.bend * centre
+        needed = -2.0 * centre / (self.sd + np.sqrt(np.maximum(discriminant, 0.0)))
+        is_raised = (data.counts == 0.0) & (discriminant >= 0.0)
+        return np.where(is_raised, np.maximum(data.lower, needed), data.lower)
+
+    def expected_counts(self, pulls: FloatArray) -> FloatArray:
+        """Expected background [events] at given pulls θ/sd, shape (num_bins,); what rounding leaves of a background at its bound is 0."""
+        counts = self.offset + (self.sd + self.bend * pulls) * pulls
+        return np.where(counts <= _ROUNDING * (1.0 + np.abs(self.offset)), 0.0, counts)
 
     def asimov_counts(self, data_kind: DataKind) -> FloatArray:
         """Expected counts of the background-only fit to the data: b + θ̂(0) for SLv1 [events]; nan if it failed."""
-        pulls = self.background_fit(data_kind).pulls
-        counts: FloatArray = np.maximum(self.offset + (self.sd + self.bend * pulls) * pulls, 0.0)
-        return counts
+        return self.expected_counts(self.background_fit(data_kind).pulls)
 
 
 class CovarianceLikelihood:
@@ -302,15 +321,14 @@ class CovarianceLikelihood:
     def asimov(self) -> CovarianceLikelihood:
         """The same signal with the background-only fit to this likelihood's data as data, nuisances centred at 0."""
         pulls = self.background_fit.pulls
-        counts = np.maximum(self.model.offset + (self.model.sd + self.model.bend * pulls) * pulls, 0.0)
-        return CovarianceLikelihood(self.model, self.signal, self.data_kind, counts, pulls)
+        return CovarianceLikelihood(self.model, self.signal, self.data_kind, self.model.expected_counts(pulls), pulls)
 
     def asimov_with(self, is_moved: bool) -> CovarianceLikelihood:
         """The same, with the nuisances centred where the fit puts them (moved), or at 0."""
         if not is_moved:
             return self.asimov()
-        moved = self.model.shifted(self.background_fit.pulls)
-        return CovarianceLikelihood(moved, self.signal, counts=np.maximum(moved.offset, 0.0))
+        pulls = self.background_fit.pulls
+        return CovarianceLikelihood(self.model.shifted(pulls), self.signal, counts=self.model.expected_counts(pulls))
 
     @property
     def mu_min(self) -> float:
@@ -356,7 +374,7 @@ class CovarianceLikelihood:
             else:
                 low = mu
             step = -fit.slope / fit.curvature if fit.curvature > 0.0 else math.inf
-            if fit.curvature > 0.0 and fit.slope * fit.slope < 1e-18 * fit.curvature:
+            if fit.curvature > 0.0 and fit.slope * fit.slope < _SMALLEST_GAIN * fit.curvature:
                 return mu
             target = mu + step
             if not low < target < high:

@@ -11,6 +11,9 @@ from inference.types import Outcome
 MAX_EVALUATIONS = 80
 MAX_FAILURES = 12
 RELATIVE_PRECISION = 1e-8
+"""Width of a bracket that is small enough."""
+NEWTON_PRECISION = 1e-5
+"""A Newton step smaller than this, relative to where it leads, is the last: what remains is of the order of its square."""
 _LARGEST_STEP = 30.0
 """Steps into the unknown grow at most by this factor."""
 _LARGEST_GROWTH = 1e9
@@ -71,9 +74,9 @@ def find_crossing(curve: Callable[[float], ValueAndSlope], low: float, guess: fl
         else:
             high = position
         target = position - value / slope if slope > 0.0 else math.nan
-        if abs(target - position) <= RELATIVE_PRECISION * abs(target):
+        if abs(target - position) <= NEWTON_PRECISION * abs(target):
             return Crossing(min(max(target, low), high), Outcome.OK, number, slope)
-        if high < math.inf and high - low <= RELATIVE_PRECISION * high:
+        if high < math.inf and high - low <= RELATIVE_PRECISION * max(high, 1e-3 * width):
             return Crossing(0.5 * (low + high), Outcome.OK, number, slope)
         if not low < target < high:
             target = 0.5 * (low + high) if high < math.inf else low + 2.0 * max(low - start, width)

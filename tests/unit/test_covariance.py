@@ -11,7 +11,7 @@ from scipy.optimize import minimize
 
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel, second_order_terms
 from inference.likelihoods.single_region import SingleRegionLikelihood, profile_single_regions
-from inference.limits import find_upper_limit
+from inference.limits import AsimovConvention, LimitSettings, TestStatistic, find_upper_limit, find_upper_limits
 from inference.settings import Conventions
 from inference.types import DataKind, Outcome
 
@@ -162,3 +162,21 @@ def test_no_signal_is_flat() -> None:
     assert likelihood.mu_hat == 0.0
     assert likelihood.sigma_mu == math.inf
     assert likelihood.log_ratio(5.0).value == pytest.approx(0.0, abs=1e-10)
+
+
+def test_background_held_at_zero_keeps_its_limits() -> None:
+    """Nothing seen in a bin with b = 0.1 ± 0.7: the fit holds its background at 0, and the Asimov data have exactly nothing there."""
+    model = CovarianceModel([0.0, 7.0], [0.1, 6.0], [[0.49, 0.1], [0.1, 2.0]])
+    likelihood = CovarianceLikelihood(model, [0.4, 1.0])
+    assert likelihood.asimov().data.counts[0] == 0.0
+    for convention in AsimovConvention:
+        for statistic in TestStatistic:
+            limits = find_upper_limits(likelihood, LimitSettings(asimov=convention, statistic=statistic))
+            assert limits.observed.outcome is limits.expected.outcome is Outcome.OK
+            assert 1.0 < limits.observed.mu_ul < 20.0
+    for mu in (-0.05, -0.2):  # with a negative signal, background and signal together stay >= 0
+        fit = likelihood.fit(mu)
+        assert fit.outcome is Outcome.OK
+        assert 0.1 + model.sd[0] * fit.pulls[0] + mu * 0.4 >= -1e-12
+        step = 1e-5
+        assert fit.slope == pytest.approx((likelihood.fit(mu + step).nll - likelihood.fit(mu - step).nll) / (2 * step), rel=1e-3, abs=1e-3)
