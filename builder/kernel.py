@@ -14,6 +14,8 @@ evaluation it is built with must be one, too. In order:
 7. it is accepted if K_new > K_old, else with probability exp((K_new - K_old)/2) (the paper's sentence has accepted and
    rejected exchanged); a model without a score, vetoed by a critic, or not scalable to mu_hat = 1 below the cap, never.
 
+8. a model that is the walk's best by some margin is refined along the gradient of K, if the settings ask for it.
+
 A critic judges the scaled model: what counts is whether the model is excluded at the signal strength it is stored with.
 """
 
@@ -41,11 +43,14 @@ from builder.moves.ssm import ssm
 from builder.moves.teleport import teleport
 from builder.moves.trim import trim
 from builder.protomodel import ProtoModel
-from builder.walk_state import WalkState, score_of
+from builder.walk_state import WalkState, admissible_k, score_of
 from inference.types import Outcome
 
 EvaluateFn: TypeAlias = Callable[[ProtoModel], Evaluation]
 """Scores one model; deterministic, and never raises for physics or numerics."""
+
+RefineFn: TypeAlias = Callable[[ProtoModel, Evaluation], ProtoModel | None]
+"""Returns a better model of the same content, not yet scaled to mu_hat = 1; None where there is none. Deterministic."""
 
 HiscoresFn: TypeAlias = Callable[[], tuple[tuple[ProtoModel, float], ...]]
 """Returns stored models with their K; only teleports ask."""
@@ -188,7 +193,12 @@ def rescale(protomodel: ProtoModel, evaluation: Evaluation, evaluate: EvaluateFn
 
 
 def build_kernel(
-    evaluate: EvaluateFn, settings: WalkSettings, hiscores: HiscoresFn | None = None, judge_fully: EvaluateFn | None = None
+    evaluate: EvaluateFn,
+    settings: WalkSettings,
+    hiscores: HiscoresFn | None = None,
+    judge_fully: EvaluateFn | None = None,
+    refine: RefineFn | None = None,
+    temperature: float = 1.0,
 ) -> Kernel:
     """Build the function that does one step.
 
@@ -197,6 +207,8 @@ def build_kernel(
         settings: the walk's settings.
         hiscores: returns stored models with their K, for teleports.
         judge_fully: evaluates a model that would be accepted, costly critics included; None: `evaluate` asks every critic.
+        refine: returns a better model of the same content (`builder.refine`); asked for the best models of the walk.
+        temperature: T of the walk; a lower K is accepted with probability exp(ΔK/2T).
 
     Returns:
         `kernel(rng, state) -> (state, info)`; the same generator and state give the same result.
@@ -209,7 +221,7 @@ def build_kernel(
             evaluations.append(evaluate(protomodel))
             return evaluations[-1]
 
-        log_threshold = math.log1p(-rng.random())
+        log_threshold = temperature * math.log1p(-rng.random())  # ln of the Metropolis number, times T: compared with ΔK/2
         context = MoveContext(
             settings=settings,
             step=state.step + 1,
@@ -251,6 +263,12 @@ def build_kernel(
             if evaluation.verdict.is_excluded:
                 return _reject(state, proposal, evaluation, moves, Decision.EXCLUDED, evaluations)
 
+        if refine is not None and evaluation.k >= state.best_k + settings.refine.min_gain:
+            refined = _refine(refine, proposal, evaluation, evaluate_counted, judge_fully, settings)
+            if refined is not None:
+                proposal, evaluation = refined
+                moves = (*moves, "refine")
+
         is_best = evaluation.k > state.best_k
         accepted = WalkState(
             protomodel=proposal,
@@ -276,6 +294,26 @@ def build_kernel(
         return accepted, info
 
     return kernel
+
+
+def _refine(
+    refine: RefineFn,
+    protomodel: ProtoModel,
+    evaluation: Evaluation,
+    evaluate: EvaluateFn,
+    judge_fully: EvaluateFn | None,
+    settings: WalkSettings,
+) -> tuple[ProtoModel, Evaluation] | None:
+    """Return the refined and scaled model with its evaluation; None if it is not admissible or not better."""
+    better = refine(protomodel, evaluation)
+    if better is None:
+        return None
+    better = settings.pool.restrict(better)
+    scaled = rescale(better, evaluate(better), evaluate, settings)
+    if not scaled.is_converged or admissible_k(scaled.evaluation) <= evaluation.k:
+        return None
+    final = scaled.evaluation if judge_fully is None else judge_fully(scaled.protomodel)
+    return (scaled.protomodel, final) if admissible_k(final) > evaluation.k else None
 
 
 def _reject(

@@ -19,6 +19,7 @@ from builder.kernel import (
     EvaluateFn,
     HiscoresFn,
     Kernel,
+    Rescaled,
     StepInfo,
     build_kernel,
     rescale,
@@ -28,7 +29,7 @@ from builder.moves.context import MoveContext
 from builder.moves.settings import WalkSettings
 from builder.protomodel import ProtoModel
 from builder.rates import implied_ssms
-from builder.walk_state import WalkState
+from builder.walk_state import WalkState, admissible_k
 from database.errors import ConfigError
 from inference.spectrum import LBP_PID
 
@@ -123,11 +124,40 @@ def start_walk(
         The state, multipliers scaled to mu_hat = 1 where the model has a score. A start without one, vetoed by a
         critic, or not scalable below the cap has K = -inf: the walk leaves it for the first admissible model.
     """
-    first = draw_start(step_rng(seed, walk_number, 0), settings) if protomodel is None else _with_multipliers(protomodel)
-    scaled = rescale(first, evaluate(first), evaluate, settings)
+    rng = step_rng(seed, walk_number, 0)
+    if protomodel is not None:
+        first = _with_multipliers(protomodel)
+        scaled = rescale(first, evaluate(first), evaluate, settings)
+    elif settings.start.num_candidates > 1 and not settings.start.initial_particles:
+        scaled = _draw_promising(rng, evaluate, settings)
+        first = scaled.protomodel
+    else:
+        first = draw_start(rng, settings)
+        scaled = rescale(first, evaluate(first), evaluate, settings)
     evaluation: Evaluation = scaled.evaluation
     log.info("walk=%d step=0 particles=%s outcome=%s k=%s", walk_number, list(first.masses), evaluation.outcome, evaluation.k)
     return WalkState(scaled.protomodel, evaluation, 0, scaled.protomodel, evaluation, scaled.is_converged)
+
+
+def _draw_promising(rng: np.random.Generator, evaluate: EvaluateFn, settings: WalkSettings) -> Rescaled:
+    """Draw several starts, score them, and take one with probability exp(K/2); without any score, the first.
+
+    The reference program's initialiser draws topologies of single excesses from a table of significances; scoring the drawn models
+    themselves also knows which excesses go together and what contradicts them.
+    """
+    context = MoveContext(settings)
+    candidates: list[Rescaled] = []
+    for _ in range(settings.start.num_candidates):
+        model = draw_start(rng, settings)
+        for _ in range(int(rng.integers(settings.start.max_candidate_particles))):
+            larger = force_birth(rng, model, context)
+            model = model if larger is None else settings.pool.restrict(larger)
+        candidates.append(rescale(model, evaluate(model), evaluate, settings))
+    scores = np.array([admissible_k(found.evaluation) if found.is_converged else -math.inf for found in candidates])
+    if not np.isfinite(scores).any():
+        return candidates[0]
+    weights = np.exp(0.5 * (scores - scores.max()))
+    return candidates[int(rng.choice(len(candidates), p=weights / weights.sum()))]
 
 
 def _with_multipliers(protomodel: ProtoModel) -> ProtoModel:

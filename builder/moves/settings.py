@@ -6,6 +6,7 @@ Each place where the two disagree, or where both were wrong, is named in the des
 
 from __future__ import annotations
 
+import math
 from functools import cached_property
 from typing import Any, Literal, Self
 
@@ -129,6 +130,17 @@ class TeleportSettings(_Frozen):
     max_probability: float = Field(0.5, ge=0, le=1, description="probability of a jump when far below the best hiscore [1]")
 
 
+class RefineSettings(_Frozen):
+    """Climbing along the gradient of K."""
+
+    is_enabled: bool = Field(False, description="whether the best model of a walk, when it is found, is refined along the gradient of K")
+    min_k: float = Field(0.0, description="models with a smaller K are not refined [1]")
+    min_gain: float = Field(0.5, ge=0, description="refine again only after the walk has found something better by this much [1]")
+    max_evaluations: int = Field(30, ge=1, description="evaluations with gradient per climb [1]")
+    mass_range_gev: float = Field(100.0, gt=0, description="largest change of a mass in one climb [GeV]")
+    mass_scale_gev: float = Field(20.0, gt=0, description="change of a mass that the climb treats like a factor e in κ [GeV]")
+
+
 class StartSettings(_Frozen):
     """The first model of a walk."""
 
@@ -136,6 +148,18 @@ class StartSettings(_Frozen):
     lbp_mass_max_gev: float = Field(500.0, gt=0, description="upper end of the flat draw of the lightest particle's mass [GeV]")
     initial_particles: tuple[int, ...] = Field(
         (), description="particles that are added in this order at the start, by PDG id or name; empty: one particle at random"
+    )
+
+    num_candidates: int = Field(
+        1,
+        ge=1,
+        description="starts that are drawn and scored; one is taken with probability exp(K/2), so that walks begin at excesses; "
+        "1: one random start, as published",
+    )
+    max_candidate_particles: int = Field(
+        3,
+        ge=1,
+        description="particles beside X_Z^1 of the candidates: one to this many, drawn flat (only with several candidates)",
     )
 
     @field_validator("initial_particles", mode="before")
@@ -165,6 +189,13 @@ class WalkSettings(_Frozen):
     mass: MassSettings = Field(default_factory=MassSettings, description="changing a mass")
     merge: MergeSettings = Field(default_factory=MergeSettings, description="the simplified copy")
     teleport: TeleportSettings = Field(default_factory=TeleportSettings, description="jumps to hiscores")
+    refine: RefineSettings = Field(default_factory=RefineSettings, description="climbing along the gradient of K")
+    temperatures: tuple[float, ...] = Field(
+        (1.0,),
+        min_length=1,
+        description="temperature of each walker, repeated in turn: K is lowered with probability exp(ΔK/2T); hot walkers leave local "
+        "maxima; 1: as published [1]",
+    )
     forbidden_particles: tuple[int, ...] = Field((), description="particles that are never added, by PDG id or name")
     ssm_cap: float = Field(100.0, gt=0, description="largest signal strength multiplier [1]")
     mu_tolerance: float = Field(0.001, gt=0, lt=1, description="a stored model has |mu_hat - 1| below this, or mu_hat = 0 [1]")
@@ -179,6 +210,13 @@ class WalkSettings(_Frozen):
     @classmethod
     def _forbidden_exist(cls, pids: tuple[int, ...]) -> tuple[int, ...]:
         return _check_pids(pids)
+
+    @field_validator("temperatures")
+    @classmethod
+    def _temperatures_are_positive(cls, temperatures: tuple[float, ...]) -> tuple[float, ...]:
+        if any(not 0.0 < value < math.inf for value in temperatures):
+            raise ValueError("temperatures must be positive numbers")
+        return temperatures
 
     @model_validator(mode="after")
     def _start_is_allowed(self) -> Self:

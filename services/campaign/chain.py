@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from builder.evaluation import Evaluation
+from builder.kernel import RefineFn
 from builder.protomodel import ProtoModel
 from builder.walk import Decision, EvaluateFn, StepInfo, WalkSettings, WalkState, build_kernel, start_walk, step_rng
 from database.campaigns.records import JsonDict, NewHiscore, NewProgress
@@ -27,6 +28,7 @@ class WalkChain:
         settings: moves and acceptance.
         evaluate_fully: the same scores, with what only stored models need.
         judge_fully: the same scores, costly critics asked; None: `evaluate` asks every critic.
+        refine: climbs along the gradient of K (`builder.refine`); None: never.
     """
 
     def __init__(
@@ -36,6 +38,7 @@ class WalkChain:
         settings: WalkSettings,
         evaluate_fully: EvaluateFn | None = None,
         judge_fully: EvaluateFn | None = None,
+        refine: RefineFn | None = None,
     ) -> None:
         self._seed = seed
         self._settings = settings
@@ -43,7 +46,10 @@ class WalkChain:
         self._evaluate_fully = evaluate_fully
         self._judge_fully = judge_fully
         self._targets: tuple[tuple[ProtoModel, float], ...] = ()
-        self._kernel = build_kernel(evaluate, settings, lambda: self._targets, judge_fully)
+        self._kernels = tuple(
+            build_kernel(evaluate, settings, lambda: self._targets, judge_fully, refine, temperature)
+            for temperature in settings.temperatures
+        )
         self._walker_number = -1
         self._state: WalkState | None = None
 
@@ -74,7 +80,7 @@ class WalkChain:
     def advance(self) -> ChainStep:
         """See `Chain`."""
         rng = step_rng(self._seed, self._walker_number, self._now.step + 1)
-        state, info = self._kernel(rng, self._now)
+        state, info = self._kernels[self._walker_number % len(self._kernels)](rng, self._now)
         self._state = state
         outcome = "excluded" if info.is_excluded else info.outcome.value
         candidates = (self._candidate(*info.hiscore_candidate),) if info.hiscore_candidate is not None else ()
@@ -130,6 +136,7 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
         ConfigError: a section does not fit this release.
     """
     from builder.evaluate import EvaluationSettings, Evaluator
+    from builder.refine import build_refiner
     from configs.loading import parse_settings
     from configs.schema import ResultsSettings
     from database.results.combinability import build_combinability
@@ -146,6 +153,11 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
     def complete(protomodel: ProtoModel) -> Evaluation:
         return evaluator.evaluate(protomodel, with_limits=True)
 
+    refine = build_refiner(evaluator, walk.rules, walk.refine, walk.ssm_cap) if walk.refine.is_enabled else None
     if not evaluator.has_costly_critics:
-        return WalkChain(seed, evaluator.evaluate, walk, complete)
-    return WalkChain(seed, lambda protomodel: evaluator.evaluate(protomodel, skips_costly_critics=True), walk, complete, evaluator.evaluate)
+        return WalkChain(seed, evaluator.evaluate, walk, complete, refine=refine)
+
+    def judge_cheaply(protomodel: ProtoModel) -> Evaluation:
+        return evaluator.evaluate(protomodel, skips_costly_critics=True)
+
+    return WalkChain(seed, judge_cheaply, walk, complete, evaluator.evaluate, refine)
