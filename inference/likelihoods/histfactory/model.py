@@ -20,6 +20,7 @@ from inference.likelihoods.histfactory.settings import AsimovAuxiliary, HistFact
 from inference.likelihoods.histfactory.workspace import Workspace, read_workspace
 from inference.types import DataKind, FloatArray, IntArray, Outcome
 
+_WILD = math.log(20.0)
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -90,6 +91,7 @@ class HistFactoryModel:
         num_bins: number of main-data bins; signals are vectors of this length.
         parameter_names: names of all parameters; those of a set per bin carry an index.
         table: starting values, bounds, constraints.
+        is_wild: whether a normalisation grows more than 20-fold per standard deviation, see `search`.
         observed: observed events, shape (num_bins,).
         nominal_background: Σ nominal events of all samples without the parameter of interest, shape (num_bins,).
     """
@@ -106,6 +108,7 @@ class HistFactoryModel:
         self._signal_staterrors = compiled.signal_staterrors
         self.function_table = tabulate_functions(self.problem)
         cells = self.problem.cells
+        self.is_wild = bool((np.maximum(cells.log_up, cells.log_down) > _WILD).any())
         self.signal_cells: IntArray = cells.bin_start[1:] - 1
         self.observed = np.array([n for channel in channels for n in channel.observed], dtype=np.float64)
         self.nominal_background = np.zeros(self.num_bins)

@@ -113,7 +113,7 @@ def scan_parameters(
         for i in range(num_points):
             if not (problem.lower[p] <= grid[i] <= problem.upper[p]) or abs(grid[i] - present) <= _NEIGHBOURHOOD:
                 continue
-            is_valley = (i == 0 or value[i] < value[i - 1]) and (i == num_points - 1 or value[i] < value[i + 1])
+            is_valley = 0 < i < num_points - 1 and value[i] < value[i - 1] and value[i] < value[i + 1]
             side_index = 1 if grid[i] > present else 0
             if is_valley and value[i] < depth[side_index, p]:
                 valley[side_index, p], depth[side_index, p] = grid[i], value[i]

@@ -3,8 +3,10 @@
 1. The background-only fit is the start; where that fails, the nominal values, then steps of μ towards its value, then other values.
 2. At the minimum found, `scan` lists other valleys of single nuisances. All that are deeper make one new start together, the
    deepest one alone another, and those that are nearly as deep one each. This repeats while it helps.
+3. Models with a normalisation that grows more than 20-fold per standard deviation (`is_wild`) have minima that no single
+   nuisance leads to: there fits also start at the nominal values and at a few scattered points, always the same.
 
-Nothing here depends on earlier calls or on random numbers.
+Nothing here depends on earlier calls, nor on random numbers that differ between calls.
 """
 
 from __future__ import annotations
@@ -29,6 +31,11 @@ _DEEPER = -1e-4
 _NEARLY_AS_DEEP = 0.1
 _MAX_SINGLES = 4
 _MAX_ROUNDS = 4
+_WIDTHS = (0.3, 0.3, 0.5, 0.5, 1.0)
+"""Standard deviations by which shapes and normalisations of scattered starts move."""
+_SEED = 20_251
+_HIGHEST = 100.0
+"""Scattered starts whose -ln L is higher than the minimum by more than this are left out."""
 _LADDER = (0.5, -0.5, 1.5, -1.5)
 """All shapes and normalisations start here, in standard deviations, where nothing else leads to a finite likelihood."""
 
@@ -68,6 +75,9 @@ def find_minimum(
             break
         found = best
         others = [(parameters, best.mu) for parameters in _other_starts(model, data, signal, best.parameters)]
+        if number == 0 and model.is_wild:
+            ceiling = best.nll + _HIGHEST
+            others += [(x, best.mu) for x in _scattered_starts(model, start, best.mu) if model.nll_at(x, signal, data) < ceiling]
         if is_mu_free and number == 0:
             sigma = _signal_scale(best, data, signal)
             if best.curvature < 0.0:  # the profile bends down here: there is more to come
@@ -132,6 +142,20 @@ def _signal_scale(fit: HistFactoryFit, data: ModelData, signal: SignalArrays) ->
     if not information > 0.0:
         information = float((signal.yields**2 / np.maximum(data.counts, 1.0)).sum())
     return 1.0 / math.sqrt(information) if information > 0.0 else 0.0
+
+
+def _scattered_starts(model: HistFactoryModel, start: FloatArray, mu: float) -> list[FloatArray]:
+    """Nominal values, and points around the start that are the same in every call."""
+    table = model.table
+    is_shape = (table.constraint == Constraint.NORMAL) & (table.lower < 0.0) & (model.problem.is_free == 1)
+    rng = np.random.default_rng(_SEED)
+    starts = [table.inits.copy()]
+    for width in _WIDTHS:
+        moved = np.clip(start + width * rng.normal(size=len(start)), table.lower, table.upper)
+        starts.append(np.where(is_shape, moved, start))
+    for parameters in starts:
+        parameters[model.poi_index] = mu
+    return starts
 
 
 def _other_starts(model: HistFactoryModel, data: ModelData, signal: SignalArrays, parameters: FloatArray) -> list[FloatArray]:
