@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 MU_GRID = np.linspace(0.0, 3.0, 16)
 TOLERANCE = 1e-8
 MAX_ITERATIONS = 200
-NUM_HALVINGS = 12
+NUM_LENGTHS = 6
 ROUNDING = 1e-14
 SMALLEST_GAIN = 1e-10
 """A fit is done when the next step promises to lower -ln L by less."""
@@ -185,7 +185,7 @@ class _Fit(NamedTuple):
     iteration: Any
 
 
-def covariance_nll(mu: Any, signal: Any, model: Mapping[str, Any]) -> Any:
+def covariance_nll(mu: Any, signal: Any, model: Mapping[str, Any], is_bent: bool) -> Any:
     """-ln L of one signal in a covariance model at one μ, nuisances profiled; nan if the fit does not end."""
     import jax
     import jax.numpy as jnp
@@ -220,12 +220,12 @@ def covariance_nll(mu: Any, signal: Any, model: Mapping[str, Any]) -> Any:
         margin = jnp.minimum(1e-8, jnp.abs(gradient).max())
         is_held = ((x <= lower + margin) & (gradient > 0.0)) | ((x >= upper - margin) & (gradient < 0.0))
         step = newton_step(gradient, curved + 2.0 * bend * slope, is_held)
-        # second order only: where the Hessian is not positive definite, drop what bends the wrong way
-        safe_step = newton_step(gradient, curved + jnp.maximum(2.0 * bend * slope, 0.0), is_held)
-        step = jnp.where(jnp.isfinite(step).all(), step, safe_step)
+        if is_bent:  # where the Hessian is not positive definite, drop what bends the wrong way
+            safe_step = newton_step(gradient, curved + jnp.maximum(2.0 * bend * slope, 0.0), is_held)
+            step = jnp.where(jnp.isfinite(step).all(), step, safe_step)
         # along the scaled gradient, should no Newton step lead down: with many bounds in the way it need not
         diagonal = jnp.diag(precision) + curved + jnp.maximum(2.0 * bend * slope, 0.0)
-        lengths = 0.5 ** jnp.arange(NUM_HALVINGS)[:, None]
+        lengths = 0.25 ** jnp.arange(NUM_LENGTHS)[:, None]
         trials = jnp.clip(x + jnp.concatenate((lengths * step, -lengths * gradient / diagonal)), lower, upper)
         values = jax.vmap(objective)(trials)
         promised = (trials - x) @ gradient
@@ -257,8 +257,8 @@ def build_profiles(device: Any, chunk: int) -> Callable[[Problems], dict[str, Ar
     mu_grid = jax.device_put(jnp.asarray(MU_GRID), device)
     regions_fn = jax.jit(jax.vmap(region_nll, in_axes=(0, None, None, None, None), out_axes=1))
     limits_fn = jax.jit(jax.vmap(limit_nll, in_axes=(0, None, None), out_axes=1))
-    over_mu = jax.vmap(covariance_nll, in_axes=(0, None, None))
-    fit_fn = jax.jit(jax.vmap(over_mu, in_axes=(None, 0, None)))
+    over_mu = jax.vmap(covariance_nll, in_axes=(0, None, None, None))
+    fit_fn = jax.jit(jax.vmap(over_mu, in_axes=(None, 0, None, None)), static_argnums=3)
 
     def profile(problems: Problems) -> dict[str, Any]:
         put = {name: jax.device_put(values, device) for name, values in {**problems.regions, **problems.limits}.items()}
@@ -272,7 +272,8 @@ def build_profiles(device: Any, chunk: int) -> Callable[[Problems], dict[str, Ar
             bucket = min(1 << max(0, (size - 1).bit_length()), chunk // MU_GRID.size)
             padded = np.zeros((-(-size // bucket) * bucket, analysis["yields"].shape[1]))
             padded[:size] = analysis["yields"]
-            parts = [fit_fn(mu_grid, jax.device_put(padded[k : k + bucket], device), model) for k in range(0, len(padded), bucket)]
+            is_bent = bool(analysis["bend"].any())
+            parts = [fit_fn(mu_grid, jax.device_put(padded[k : k + bucket], device), model, is_bent) for k in range(0, len(padded), bucket)]
             answers[f"analysis{number}"] = jnp.concatenate(parts)[:size]
         return {name: values.block_until_ready() for name, values in answers.items()}
 
