@@ -1,4 +1,4 @@
-"""Neural networks as statistical models of an analysis: published ones of region sets, and surrogates in files of their own."""
+"""Neural networks as statistical models of an analysis, as region sets publish them; `surrogates` for files that users made."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from database.errors import UserFacingError
 from database.results.records import ModelFileRecord, RegionSetRecord
 from inference.analysis_models.placed import PlacedModel, UnusableModelError
 from inference.likelihoods.learned import AnyNetwork, LearnedModel
@@ -22,10 +21,6 @@ from inference.settings import Conventions
 
 if TYPE_CHECKING:
     from database.results.store import ResultsStore
-
-
-class LearnedModelError(UserFacingError):
-    """A file does not hold a learned statistical model."""
 
 
 def compile_network(file: OnnxFile) -> AnyNetwork:
@@ -73,18 +68,6 @@ def load_learned_model(
     except (LayoutError, ValueError, IndexError) as error:
         raise UnusableModelError(str(error)) from None
     return LearnedModel(network, layout)
-
-
-def load_surrogate(path: Path) -> LearnedModel:
-    """As `load_learned_model`, for files that users name.
-
-    Raises:
-        LearnedModelError: the file cannot be used; says why.
-    """
-    try:
-        return load_learned_model(path)
-    except UnusableModelError as error:
-        raise LearnedModelError(f"{path.name} is not a learned statistical model that can be evaluated: {error}.") from None
 
 
 def find_input(name: str, inputs: Sequence[str]) -> int:

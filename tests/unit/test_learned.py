@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from inference.analysis_models.learned import LearnedModelError, find_input, load_learned_model, load_surrogate
+from inference.analysis_models.learned import find_input, load_learned_model
 from inference.analysis_models.placed import UnusableModelError
+from inference.analysis_models.surrogates import LearnedModelError, load_surrogate
 from inference.likelihoods.learned import LearnedModel
 from inference.likelihoods.learned_layout import LayoutError, read_layout
 from inference.likelihoods.single_region import SingleRegionLikelihood
