@@ -42,6 +42,7 @@ def make_work(problem: Problem) -> Work:
         np.empty(size),
         np.empty(size),
         np.empty(size),
+        np.empty(size),
         np.empty(cells.hist_s.shape[0]),
         np.empty(cells.factor_par.shape[0]),
         np.empty(num_shared * num_bins + layout.local.shape[0] + 1),
@@ -171,11 +172,12 @@ def evaluate(problem: Problem, data: Measured, theta: FloatArray, work: Work) ->
 def differentiate(problem: Problem, data: Measured, theta: FloatArray, is_free: IntArray, work: Work) -> None:
     """First derivatives of -ln L after `evaluate` at the same parameters, and what products with its Hessian need."""
     cells, slot, stride, poi = problem.cells, problem.layout.slot, problem.layout.stride, problem.poi
-    gradient, diagonal, jacobian, shift = work.gradient, work.diagonal, work.jacobian, work.shift
+    gradient, diagonal, own, jacobian, shift = work.gradient, work.diagonal, work.own, work.jacobian, work.shift
     mu = theta[poi]
     for p in range(theta.shape[0]):
         gradient[p] = 0.0
         diagonal[p] = 0.0
+        own[p] = 0.0
         work.curvature[p] = 0.0
         if problem.kind[p] == 1:
             gradient[p] = (theta[p] - data.auxdata[p]) * data.weight[p]
@@ -207,7 +209,9 @@ def differentiate(problem: Problem, data: Measured, theta: FloatArray, is_free: 
                 value = scaled * work.hist_slope[k]
                 gradient[p] += r * value
                 jacobian[slot[p] + stride[p] * b] += value
-                diagonal[p] += r * scaled * cells.hist_a[k] * shift[4, p]
+                bending = r * scaled * cells.hist_a[k] * shift[4, p]
+                diagonal[p] += bending
+                own[p] += bending
             v = m * work.unit[c]
             entry = cells.factor_start[c]
             for k in range(cells.norm_start[c], cells.norm_start[c + 1]):
@@ -219,6 +223,7 @@ def differentiate(problem: Problem, data: Measured, theta: FloatArray, is_free: 
                 gradient[p] += r * v * g
                 jacobian[slot[p] + stride[p] * b] += v * g
                 diagonal[p] += r * v * work.functions[2, j]
+                own[p] += r * v * (work.functions[2, j] + g * g)
             for _ in range(cells.linear_start[c], cells.linear_start[c + 1]):
                 p = cells.factor_par[entry]
                 g = 0.0

@@ -24,7 +24,7 @@ def weigh_parameters(problem: Problem, work: Work) -> None:
     layout, inverse, num_bins = problem.layout, work.inverse, problem.layout.num_bins
     for p in range(inverse.shape[0]):
         if inverse[p] > 0.0:
-            inverse[p] = max(work.curvature[p] + max(work.diagonal[p], 0.0), 1e-8)
+            inverse[p] = max(work.curvature[p] + max(work.own[p], 0.0), 1e-8)
     for row in range(layout.shared.shape[0]):
         p = layout.shared[row]
         if inverse[p] > 0.0 and problem.kind[p] == 0:

@@ -83,7 +83,8 @@ class Work(NamedTuple):
         mean: expected events per bin.
         gradient: d(-ln L)/dθ, μ included.
         curvature: second derivatives of the constraints.
-        diagonal: what the curvature of the modifiers themselves adds to the diagonal of the Hessian.
+        diagonal: what products with the Hessian need beside logarithmic derivatives, Σ r v (f'/f)' and its like.
+        own: what the curvature of the modifiers adds to the diagonal of the Hessian, Σ r v f''/f.
         hist_slope, factor_slope: derivatives of every histosys entry, logarithmic derivatives of every factor.
         jacobian: d(mean)/dθ, see Layout.
         residual, bin_weight: 1 - n/λ and n/λ² per bin.
@@ -102,6 +103,7 @@ class Work(NamedTuple):
     gradient: FloatArray
     curvature: FloatArray
     diagonal: FloatArray
+    own: FloatArray
     hist_slope: FloatArray
     factor_slope: FloatArray
     jacobian: FloatArray
