@@ -14,6 +14,7 @@ import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from inference.likelihoods.protocol import Likelihood
 from inference.limits.conventions import AsimovConvention, LimitableLikelihood, build_asimov
 from inference.limits.crossing import find_crossing
 from inference.limits.curves import TestCurve
@@ -177,12 +178,16 @@ def _curves(likelihood: LimitableLikelihood, settings: LimitSettings) -> tuple[T
     return TestCurve(likelihood, settings.statistic), TestCurve(build_asimov(likelihood, settings.asimov), settings.statistic)
 
 
+def _width(likelihood: Likelihood) -> float:
+    """Length scale of a curve: σ_μ; 1 where the curve is flat at its maximum, which says nothing about what follows."""
+    sigma = likelihood.sigma_mu
+    return sigma if 0.0 < sigma < math.inf else 1.0
+
+
 def _observed_limit(data: TestCurve, asimov: TestCurve, settings: LimitSettings, confidence_level: float) -> LimitResult:
     if not (data.is_usable and asimov.is_usable):
         return LimitResult(math.nan, Outcome.FIT_FAILED, 0)
-    sigma = data.likelihood.sigma_mu
-    if not math.isfinite(sigma):
-        return LimitResult(math.inf, Outcome.NON_FINITE, 0)
+    sigma = _width(data.likelihood)
     target = expected_root(0.0, confidence_level)
 
     def excess(mu: float) -> tuple[float, float]:
@@ -203,9 +208,7 @@ def _observed_limit(data: TestCurve, asimov: TestCurve, settings: LimitSettings,
 def _expected_limits(asimov: TestCurve, settings: LimitSettings) -> ExpectedLimits:
     if not asimov.is_usable:
         return ExpectedLimits((math.nan,) * 5, Outcome.FIT_FAILED, 0)
-    sigma = asimov.likelihood.sigma_mu
-    if not math.isfinite(sigma):
-        return ExpectedLimits((math.inf,) * 5, Outcome.NON_FINITE, 0)
+    sigma = _width(asimov.likelihood)
     limits: list[float] = []
     outcome, num_evaluations = Outcome.OK, 0
     low = max(0.0, asimov.mu_hat)

@@ -16,6 +16,8 @@ NEWTON_PRECISION = 1e-5
 """A Newton step smaller than this, relative to where it leads, is the last: what remains is of the order of its square."""
 _LARGEST_STEP = 30.0
 """Steps into the unknown grow at most by this factor."""
+_BLIND_STEP = 3.0
+"""The same where the slope gives no hint."""
 _LARGEST_GROWTH = 1e9
 """A curve that has not crossed this many step widths away does not cross."""
 
@@ -47,8 +49,8 @@ def find_crossing(curve: Callable[[float], ValueAndSlope], low: float, guess: fl
         guess: where it may be, above `low`.
         width: length scale of the curve, for steps without any other information; > 0.
 
-    A position that cannot be evaluated is replaced by one half way back to the last good one; after 12 of them the search ends with
-    FIT_FAILED. A curve that jumps over 0 has its crossing at the jump.
+    A position that cannot be evaluated is replaced by one half way back to the last good one, later by one much closer to it; after 12 of
+    them the search ends with FIT_FAILED. A curve that jumps over 0 has its crossing at the jump.
 
     Examples:
         >>> find_crossing(lambda x: (x * x - 2.0, 2.0 * x), low=0.0, guess=1.0, width=1.0).position
@@ -64,7 +66,7 @@ def find_crossing(curve: Callable[[float], ValueAndSlope], low: float, guess: fl
             num_failures += 1
             if num_failures > MAX_FAILURES:
                 return Crossing(math.nan, Outcome.FIT_FAILED, number, math.nan)
-            position = 0.5 * (position + last_good)
+            position = last_good + (0.5 if num_failures <= 3 else 0.1) * (position - last_good)
             continue
         last_good = position
         if value == 0.0:
@@ -79,7 +81,7 @@ def find_crossing(curve: Callable[[float], ValueAndSlope], low: float, guess: fl
         if high < math.inf and high - low <= RELATIVE_PRECISION * max(high, 1e-3 * width):
             return Crossing(0.5 * (low + high), Outcome.OK, number, slope)
         if not low < target < high:
-            target = 0.5 * (low + high) if high < math.inf else low + 2.0 * max(low - start, width)
+            target = 0.5 * (low + high) if high < math.inf else low + _BLIND_STEP * max(low - start, width)
         elif high == math.inf:
             target = min(target, low + _LARGEST_STEP * max(low - start, width))
         if target - start > _LARGEST_GROWTH * width:

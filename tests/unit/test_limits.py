@@ -141,6 +141,7 @@ def test_crossing_walks_around_failing_evaluations() -> None:
         return (math.nan, math.nan) if x > 5.0 else (x - 4.9, 1.2)
 
     assert find_crossing(curve, low=0.0, guess=20.0, width=1.0).position == pytest.approx(4.9, rel=1e-5)
+    assert find_crossing(curve, low=0.0, guess=1e7, width=1e7).position == pytest.approx(4.9, rel=1e-5)
     failed = find_crossing(lambda x: (math.nan, math.nan), low=0.0, guess=1.0, width=1.0)
     assert failed.outcome is Outcome.FIT_FAILED
     assert failed.num_evaluations < 20
