@@ -11,6 +11,10 @@ As in the second version of the reference program, without its limits on cross s
 
 r_exp >= r₀ needs no limit: for expected data CLs(μ) = 2 (1 - Φ(√q_A(μ))), so it holds iff q_A(1/r₀) >= 1.96² (arXiv:1007.1727).
 
+The limit's Asimov data are those of the background-only fits. SModelS 3.0.3 takes the expected backgrounds instead as soon as two analyses
+are combined, which changes r by up to 17 %; with that convention (`combination-asimov`) r agrees with it to the precision of its root
+search (tests/validation/test_likelihood_critic.py).
+
 A likelihood without a number is left out and counted for its analysis; if the combination's own limit fails, the critic counts
 all of its members and neither excludes nor admits.
 """
@@ -144,6 +148,8 @@ def judge_by_likelihood(predictions: Predictions, store: ResultsStore, settings:
         return _admit(f"likelihoods (v2): no sensitive likelihood{left_out}", selection.undefined)
     members = find_most_sensitive(selection.factors, context.is_combinable)
     observed, expected = ProductLikelihood([m.observed for m in members]), ProductLikelihood([m.expected for m in members])
+    if context.conventions.has(Conventions.COMBINATION_ASIMOV) and len(members) > 1:
+        observed = _AprioriProduct(observed, expected)
     r_obs, r_exp = _inverse_limit(observed), _inverse_limit(expected)
     names = tuple(dict.fromkeys(member.analysis_id for member in members))
     if math.isnan(r_obs):
@@ -158,6 +164,17 @@ def judge_by_likelihood(predictions: Predictions, store: ResultsStore, settings:
     return Verdict(
         r_obs >= settings.likelihood_threshold, math.inf, r_obs, r_exp, reason, len(selection.undefined), undefined, (constraint,)
     )
+
+
+class _AprioriProduct(ProductLikelihood):
+    """A product whose Asimov data are expected before looking."""
+
+    def __init__(self, observed: ProductLikelihood, expected: ProductLikelihood) -> None:
+        super().__init__(observed.members)
+        self._expected = expected
+
+    def asimov(self) -> ProductLikelihood:
+        return self._expected
 
 
 def find_most_sensitive(factors: tuple[Factor, ...], is_combinable: BoolMatrix) -> tuple[Factor, ...]:

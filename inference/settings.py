@@ -35,6 +35,8 @@ class Conventions(StrEnum):
     """Clusters of long-lived topologies are seen as a topology with their mean widths would be."""
     KEPT_CONDITIONS = "kept-conditions"
     """Predictions that violate a published condition are kept."""
+    COMBINATION_ASIMOV = "combination-asimov"
+    """The Asimov data of a combination of analyses are the expected backgrounds, not those of the background-only fits."""
 
     def has(self, quirk: Conventions) -> bool:
         """Whether a quirk acts: under its own name, and among all of them."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +24,7 @@ from builder.particles import PARTICLES
 from builder.pool import STANDARD_POOL, PoolSettings
 from builder.protomodel import ProtoModel
 from configs.loading import parse_settings
-from configs.schema import RunConfig
+from configs.schema import RunConfig, load_config
 from database.errors import ConfigError, ModelFormatError
 from inference.cross_sections import reference_xsec_fb
 from inference.quantum_numbers import bsm_quantum_numbers
@@ -240,3 +242,15 @@ def test_pool_settings_survive_json() -> None:
     settings = PoolSettings(allowed_particles=("Xt",), ssm_caps={"Xt -Xt": 3.0})  # type: ignore[arg-type]
     assert PoolSettings.model_validate_json(settings.model_dump_json()) == settings
     assert settings.caps == {(XT, XT): 3.0}
+
+
+def test_examples_of_the_documentation_are_valid(tmp_path: Path) -> None:
+    """The indented YAML of docs/pool.md: a configuration, and a catalogue (its new particle under an id of this test)."""
+    page = (Path(__file__).parents[2] / "docs" / "pool.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"(?:^    .*\n)+", page, flags=re.MULTILINE)
+    config, catalogue = (textwrap.dedent(block) for block in blocks)
+    (tmp_path / "mine.yaml").write_text(config)
+    settings = load_config(tmp_path / "mine.yaml")
+    assert settings.walk.particle_pool.pids == (XT, XG, LBP_PID, XZ2, XW1)
+    (tmp_path / "catalogue.yaml").write_text(catalogue.replace("1000035", "1000055"))
+    assert 1000055 in walk_settings(catalogue=str(tmp_path / "catalogue.yaml")).particle_pool.pids
