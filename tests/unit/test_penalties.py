@@ -17,6 +17,9 @@ from builder.penalties import (
     log_undemocratic_flavours,
 )
 from builder.protomodel import ProtoModel
+from configs.schema import load_config
+from critics.settings import CriticName
+from inference.settings import CombinationRule
 
 LBP, XT, XZ2, XW1 = 1000022, 1000006, 1000023, 1000024
 STORE: Any = SimpleNamespace(results=[SimpleNamespace(experiment=name) for name in ("ATLAS", "CMS", "CMS")])
@@ -86,3 +89,11 @@ def test_only_what_is_asked_for() -> None:
     found = log_penalties(model, seen_by(1), STORE, (PenaltyName.EXTREME_SSMS, PenaltyName.MISSING_EXPERIMENT))
     assert list(found) == ["missing_experiment", "extreme_ssms"]
     assert found["extreme_ssms"] == pytest.approx(math.log(0.75))
+
+
+def test_packaged_configuration_of_the_second_version() -> None:
+    evaluation = load_config("v2").evaluation
+    assert set(evaluation.penalties) == set(PenaltyName)
+    assert evaluation.critics.critics == (CriticName.UPPER_LIMIT_V2, CriticName.LIKELIHOOD_V2)
+    assert evaluation.score.combination_rule is CombinationRule.LEGACY_OFFSET
+    assert not evaluation.score.use_upper_limits
