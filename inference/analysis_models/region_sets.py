@@ -4,16 +4,13 @@ Sets are alternatives: their regions may overlap, so only one of them speaks for
 before looking at the data (data := nominal background). Within a set the first model of the published list speaks that can be evaluated;
 where a signal is outside the domain of a learned model, the next one does.
 
-Which limit is smallest is found without computing limits: at one signal strength CLs of every set is compared with 0.05, and that strength
-is moved until exactly one set excludes it. It starts between the two smallest estimates μ ≈ 1.96 σ_μ (Fisher information of the background
-hypothesis), so that one or two evaluations per set decide in most cases. Limits closer to each other than 1e-6 count as equal: then the
-order of publication decides. The choice depends on the signal only, never on what was asked before, nor on the observed data.
+The choice (`sensitivity`) depends on the signal only, never on what was asked before, nor on the observed data; of sets with equal limits
+the one published first speaks.
 """
 
 from __future__ import annotations
 
 import logging
-import math
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -25,9 +22,9 @@ from inference.analysis_models.histfactory import build_workspace, workspace_set
 from inference.analysis_models.learned import build_learned_model
 from inference.analysis_models.placed import PlacedModel, UnusableModelError
 from inference.analysis_models.protocol import AnalysisLikelihood
-from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.analysis_models.sensitivity import find_most_sensitive
+from inference.likelihoods.covariance import CovarianceModel
 from inference.likelihoods.protocol import Likelihood, LogRatio
-from inference.limits import cls_value
 from inference.settings import Conventions
 from inference.types import DataKind, FloatArray, IntArray, Outcome
 
@@ -35,12 +32,6 @@ if TYPE_CHECKING:
     from database.results.store import ResultsStore
 
 log = logging.getLogger(__name__)
-
-EXCLUDED_CLS = 0.05
-_TWO_SIDED = 1.959963984540054
-"""√q_A at the expected limit: CLs = 2 [1 - Φ(√q_A)] = 0.05."""
-_EQUAL_LIMITS = 1e-6
-_MAX_ROUNDS = 80
 
 
 SetModelBuilder = Callable[["ResultsStore", int, RegionSetRecord, ModelFileRecord, Conventions], PlacedModel]
@@ -113,15 +104,15 @@ class RegionSet:
         first = self.placed(0)
         return first is not None and bool(yields[first[1].columns[first[1].columns >= 0]].any())
 
-    def likelihood(self, yields: FloatArray, data_kind: DataKind, index: int | None = None) -> SetLikelihood | None:
+    def likelihood(self, yields: FloatArray, data_kind: DataKind) -> SetLikelihood | None:
         """Likelihood of a signal in the first usable model, or in the next where the signal is outside of its domain."""
-        found, position = None, index or 0
+        found, position = None, 0
         while (placed := self.placed(position)) is not None:
             file, (model, columns) = placed[0], (placed[1].model, placed[1].columns)
             is_filled = columns >= 0
             inner = model.likelihood(np.where(is_filled, yields[np.maximum(columns, 0)], 0.0), data_kind)
-            found = SetLikelihood(inner, self.record.name, file, position, columns, self._num_datasets)
-            if index is not None or inner.outcome is not Outcome.OUTSIDE_DOMAIN:
+            found = SetLikelihood(inner, self.record.name, file, columns, self._num_datasets)
+            if inner.outcome is not Outcome.OUTSIDE_DOMAIN:
                 return found
             position += 1
         return found
@@ -134,18 +125,14 @@ class SetLikelihood:
         inner: likelihood in the model of the set.
         set_name: the set.
         file: the published model.
-        index: its place among the usable models of the set.
         columns: data set of each region of `inner`, −1 without one.
         num_datasets: number of data sets in the signal vectors of the analysis.
     """
 
-    def __init__(
-        self, inner: AnalysisLikelihood, set_name: str, file: ModelFileRecord, index: int, columns: IntArray, num_datasets: int
-    ) -> None:
+    def __init__(self, inner: AnalysisLikelihood, set_name: str, file: ModelFileRecord, columns: IntArray, num_datasets: int) -> None:
         self.inner = inner
         self.set_name = set_name
         self.file = file
-        self.index = index
         self.columns = columns
         self._num_datasets = num_datasets
 
@@ -189,61 +176,6 @@ class SetLikelihood:
         return slopes
 
 
-class _ExpectedCurve:
-    """CLs expected before looking, of one set."""
-
-    def __init__(self, likelihood: SetLikelihood) -> None:
-        inner = likelihood.inner
-        self._data: Likelihood = inner
-        # of a first-order covariance the nominal background is its own background-only fit
-        is_own_asimov = isinstance(inner, CovarianceLikelihood) and inner.is_concave
-        self._asimov = inner if is_own_asimov else inner.asimov()
-        self.estimate = math.nan
-        if inner.outcome is Outcome.OK and self._asimov.outcome is Outcome.OK:
-            self._best = inner.log_ratio(inner.mu_hat).value
-            self._best_asimov = self._best if is_own_asimov else self._asimov.log_ratio(self._asimov.mu_hat).value
-            self.estimate = _TWO_SIDED * inner.sigma_mu
-
-    def cls(self, mu: float) -> float:
-        """CLs at a signal strength; nan if a fit fails. Improves the estimate of the limit."""
-        q = 2.0 * (self._best - self._data.log_ratio(mu).value) if mu > self._data.mu_hat else 0.0
-        q_asimov = q
-        if self._asimov is not self._data:
-            q_asimov = 2.0 * (self._best_asimov - self._asimov.log_ratio(mu).value) if mu > self._asimov.mu_hat else 0.0
-        if not (math.isfinite(q) and math.isfinite(q_asimov)):
-            return math.nan
-        root = math.sqrt(max(q_asimov, 0.0))
-        if root > 0.0:  # √q_A grows nearly in proportion to μ
-            self.estimate = mu * _TWO_SIDED / root
-        return cls_value(q, q_asimov)
-
-
-def find_most_sensitive(likelihoods: Sequence[SetLikelihood]) -> int:
-    """Position of the likelihood with the smallest expected limit; the first of those that are equal, 0 if none can be fitted.
-
-    Args:
-        likelihoods: of the same signal in several sets, with a priori data, in the order of publication.
-    """
-    curves = {k: _ExpectedCurve(likelihood) for k, likelihood in enumerate(likelihoods)}
-    alive = {k: curve for k, curve in curves.items() if math.isfinite(curve.estimate)}
-    low, high = 0.0, math.inf
-    for _ in range(_MAX_ROUNDS):
-        if len(alive) < 2 or high - low <= _EQUAL_LIMITS * low:
-            break
-        first, second = sorted(curve.estimate for curve in alive.values())[:2]
-        mu = math.sqrt(first * second)
-        if not low < mu < high:
-            mu = math.sqrt(low * high) if low > 0.0 and high < math.inf else (2.0 * low if low > 0.0 else 0.5 * high)
-        values = {k: curve.cls(mu) for k, curve in alive.items()}
-        alive = {k: curve for k, curve in alive.items() if not math.isnan(values[k])}
-        excluded = {k: curve for k, curve in alive.items() if values[k] <= EXCLUDED_CLS}
-        if excluded:
-            alive, high = excluded, mu
-        else:
-            low = mu
-    return min(alive, default=0)
-
-
 class RegionSetsModel:
     """Statistical model of an analysis with several sets of regions.
 
@@ -258,36 +190,30 @@ class RegionSetsModel:
     def __init__(self, sets: Sequence[RegionSet], num_datasets: int) -> None:
         self.sets = tuple(sets)
         self._num_datasets = num_datasets
-        self._last: tuple[bytes, tuple[int, int]] | None = None
+        self._last: tuple[bytes, int] | None = None
 
     @property
     def num_regions(self) -> int:
         """Number of data sets in the signal vectors."""
         return self._num_datasets
 
-    def choose(self, yields: FloatArray) -> tuple[int, int]:
-        """The set with the smallest expected limit for a signal, and which of its models.
+    def choose(self, yields: FloatArray) -> int:
+        """Position of the set with the smallest expected limit for a signal.
 
         Args:
             yields: expected signal events at μ = 1 per data set, shape (num_regions,).
-
-        Returns:
-            Position of the set, position of the model among its usable ones.
         """
         key = yields.tobytes()
         if self._last is None or self._last[0] != key:
             self._last = key, self._choose(yields)
         return self._last[1]
 
-    def _choose(self, yields: FloatArray) -> tuple[int, int]:
+    def _choose(self, yields: FloatArray) -> int:
         seeing = [k for k, region_set in enumerate(self.sets) if region_set.has_signal(yields)]
         if len(seeing) < 2:
-            chosen = seeing[0] if seeing else 0
-            found = self.sets[chosen].likelihood(yields, DataKind.APRIORI)
-            return chosen, 0 if found is None else found.index
-        candidates = [(k, found) for k in seeing if (found := self.sets[k].likelihood(yields, DataKind.APRIORI)) is not None]
-        best = find_most_sensitive([likelihood for _, likelihood in candidates])
-        return candidates[best][0], candidates[best][1].index
+            return seeing[0] if seeing else 0
+        candidates = [(k, found.inner) for k in seeing if (found := self.sets[k].likelihood(yields, DataKind.APRIORI)) is not None]
+        return candidates[find_most_sensitive([inner for _, inner in candidates])][0]
 
     def likelihood(self, yields: FloatArray, data_kind: DataKind = DataKind.OBSERVED) -> SetLikelihood:
         """Likelihood of a signal in the set that is most sensitive to it.
@@ -297,8 +223,7 @@ class RegionSetsModel:
             data_kind: observed, a priori, or a posteriori.
         """
         yields = np.ascontiguousarray(yields, dtype=np.float64)
-        chosen, index = self.choose(yields)
-        found = self.sets[chosen].likelihood(yields, data_kind, index)
+        found = self.sets[self.choose(yields)].likelihood(yields, data_kind)
         if found is None:
             raise LookupError("a set without models was chosen")
         return found

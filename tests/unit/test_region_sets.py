@@ -67,7 +67,7 @@ def test_the_chosen_set_has_the_smallest_expected_limit() -> None:
         seen = [k for k, entry in enumerate(sets) if entry.has_signal(yields)]
         if not seen:
             continue
-        found, _ = RegionSetsModel(sets, NUM_DATASETS).choose(yields)
+        found = RegionSetsModel(sets, NUM_DATASETS).choose(yields)
         limits = {k: expected_limit(sets[k], yields) for k in seen}
         assert limits[found] <= min(limits.values()) * (1.0 + 1e-6)
         chosen.append(found)
@@ -80,10 +80,10 @@ def test_the_choice_does_not_depend_on_data_scale_or_history() -> None:
     model = RegionSetsModel(sets, NUM_DATASETS)
     signals = [rng.exponential(2.0, NUM_DATASETS) for _ in range(20)]
     found = [model.choose(signal) for signal in signals]
-    assert len({choice for choice, _ in found}) > 1
+    assert len(set(found)) > 1
     assert [RegionSetsModel(sets, NUM_DATASETS).choose(signal) for signal in reversed(signals)] == found[::-1]
     assert [model.choose(17.0 * signal) for signal in signals] == found
-    for signal, (choice, _) in zip(signals, found, strict=True):
+    for signal, choice in zip(signals, found, strict=True):
         for kind in DataKind:
             assert model.likelihood(signal, kind).set_name == sets[choice].record.name
 
@@ -111,8 +111,8 @@ def test_few_fits_decide(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(40):
         counts.append(0)
         analysis.choose(rng.exponential(2.0, NUM_DATASETS))
-    assert np.median(counts) <= 3 * 4
-    assert max(counts) <= 3 * 15
+    assert np.median(counts) <= 3
+    assert max(counts) <= 10
 
 
 def test_slopes_belong_to_the_data_sets_of_the_chosen_set() -> None:
