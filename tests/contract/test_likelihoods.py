@@ -9,13 +9,17 @@ import pytest
 
 from inference.likelihoods.batch import CurveSet
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.learned import LearnedLikelihood, LearnedModel
+from inference.likelihoods.learned_layout import read_layout
 from inference.likelihoods.product import ProductLikelihood
 from inference.likelihoods.protocol import Likelihood
 from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood, build_truncated_gaussian
+from inference.networks.network import Network
 from inference.settings import Conventions
 from inference.types import DataKind, Outcome
+from tests.learned_networks import poisson_network
 
 _COUNTS, _BACKGROUND = [12.0, 3.0, 0.0, 7.0], [8.0, 4.0, 0.6, 7.5]
 _COVARIANCE = np.array([[4.0, 1.0, 0.1, 0.5], [1.0, 2.0, 0.1, 0.3], [0.1, 0.1, 0.3, 0.1], [0.5, 0.3, 0.1, 3.0]])
@@ -25,6 +29,12 @@ _SIGNAL = [2.0, 1.0, 0.2, 0.1]
 def _covariance(conventions: Conventions, third: bool, data_kind: DataKind = DataKind.OBSERVED) -> CovarianceLikelihood:
     m3 = 0.3 * np.diag(_COVARIANCE) ** 1.5 if third else None
     return CovarianceLikelihood(CovarianceModel(_COUNTS, _BACKGROUND, _COVARIANCE, m3, conventions), _SIGNAL, data_kind)
+
+
+def _learned(data_kind: DataKind) -> LearnedLikelihood:
+    file = poisson_network([f"SR-{k}" for k in range(4)], _BACKGROUND, [12.0, 3.0, 1.0, 7.0])
+    model = LearnedModel(Network(file), read_layout(file.metadata, 4, 4))
+    return model.likelihood(np.array(_SIGNAL), data_kind)
 
 
 CASES: dict[str, Likelihood] = {
@@ -47,6 +57,9 @@ CASES: dict[str, Likelihood] = {
     "covariance_second_order_moved": _covariance(Conventions.DEFAULT, third=True).asimov_with(is_moved=True),
     "region_uncertain_signal": UncertainSignalLikelihood(SingleRegionLikelihood(8.0, 3.8, 1.0, 2.1), 0.2),
     "region_uncertain_signal_deficit": UncertainSignalLikelihood(SingleRegionLikelihood(2.0, 3.8, 1.0, 2.1), 0.4),
+    "learned": _learned(DataKind.OBSERVED),
+    "learned_apriori": _learned(DataKind.APRIORI),
+    "learned_aposteriori": _learned(DataKind.APOSTERIORI),
     "product": ProductLikelihood([SingleRegionLikelihood(8.0, 3.8, 1.0, 2.1), _covariance(Conventions.DEFAULT, third=False)]),
     "product_second_order": ProductLikelihood([build_truncated_gaussian(1.0, 3.0, 2.0), _covariance(Conventions.DEFAULT, third=True)]),
 }
