@@ -139,14 +139,13 @@ def build_chain(seed: int, arguments: Mapping[str, Any]) -> Chain:
     from builder.refine import build_refiner
     from configs.loading import parse_settings
     from configs.schema import ResultsSettings
-    from database.results.combinability import build_combinability
     from database.results.store import open_store
-    from services.campaign.selection import select_results
+    from services.campaign.selection import combine_as_configured, select_results
 
     store = open_store(Path(arguments["store_path"]))
     results = parse_settings(ResultsSettings, arguments["results"])
     selected = select_results(store, results)
-    combinability = build_combinability(selected, overrides=results.overrides(), trusts_one_sided=results.trust_one_sided)
+    combinability = combine_as_configured(selected, results)
     evaluator = Evaluator(selected, parse_settings(EvaluationSettings, arguments["evaluation"]), combinability)
     walk = parse_settings(WalkSettings, arguments["walk"])
 

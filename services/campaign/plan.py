@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 from configs.schema import ResultsSettings, RunConfig, dump_config
 from database.campaigns.records import CampaignRecord, NewCampaign
 from database.errors import CampaignError
-from database.results.combinability import build_combinability
 from services.campaign.batches import WorkerSpec
-from services.campaign.selection import select_results
+from services.campaign.selection import combine_as_configured, select_results
 from services.stores import open_results
 
 CHAIN_FACTORY = "services.campaign.chain:build_chain"
@@ -61,9 +60,7 @@ def inspect_results(settings: ResultsSettings) -> ResultsInUse:
         store_path=store.path,
         # the same texts triangulated with other linear-algebra kernels give other numbers on regular grids
         results_hash=hashlib.sha256(f"{store.content_hash} {store.kernel}".encode()).hexdigest(),
-        combinability_hash=build_combinability(
-            store, overrides=settings.overrides(), trusts_one_sided=settings.trust_one_sided
-        ).content_hash,
+        combinability_hash=combine_as_configured(store, settings).content_hash,
         label=f"embedded excerpt (approximate: for demonstration and tests), {len(store.results)} results"
         if store.is_approximate
         else label,

@@ -14,6 +14,7 @@ import numpy as np
 
 from configs.schema import ResultsSettings
 from database.errors import ConfigError
+from database.results.combinability import CombinabilityMatrix, build_combinability
 from database.results.info import find_successors
 from database.results.records import ResultRecord
 from database.results.store import ResultsStore
@@ -55,6 +56,15 @@ def select_results(store: ResultsStore, settings: ResultsSettings) -> ResultsSto
         atom_template=store.atom_template[kept],
         atom_coefficient=store.atom_coefficient[kept],
     )
+
+
+def combine_as_configured(store: ResultsStore, settings: ResultsSettings) -> CombinabilityMatrix:
+    """Which results may be combined: the packaged facts, and what the configuration decides.
+
+    Raises:
+        ConfigError: a decision names an analysis that neither the store nor the facts know, or two contradict each other.
+    """
+    return build_combinability(store, overrides=settings.overrides(), trusts_one_sided=settings.trust_one_sided)
 
 
 def names_of(record: ResultRecord) -> tuple[str, str]:

@@ -129,12 +129,12 @@ def check(
 
 def _open(results: str | None, config: str | None) -> tuple[ResultsStore, CombinabilityMatrix]:
     from configs.schema import ResultsSettings, load_config
-    from database.results.combinability import build_combinability
+    from services.campaign.selection import combine_as_configured
     from services.stores import open_results
 
     settings = ResultsSettings() if config is None else load_config(config).results
     store = open_results(settings.store if results is None and config is not None else results)
-    return store, build_combinability(store, overrides=settings.overrides(), trusts_one_sided=settings.trust_one_sided)
+    return store, combine_as_configured(store, settings)
 
 
 def _find_result(store: ResultsStore, name: str) -> int:

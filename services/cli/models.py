@@ -157,10 +157,9 @@ def build_evaluator(
     """
     from builder.evaluate import EvaluationSettings, Evaluator
     from configs.schema import load_config
-    from database.results.combinability import build_combinability
     from inference.score import ScoreSettings
     from inference.settings import PredictionSettings
-    from services.campaign.selection import select_results
+    from services.campaign.selection import combine_as_configured, select_results
     from services.stores import open_results
 
     rule = {} if combination is None else {"score.combination_rule": combination.value}
@@ -172,7 +171,7 @@ def build_evaluator(
         raise ConfigError("--conventions and --config exclude each other: the configuration has conventions of its own")
     settings = load_config(config)
     store = select_results(open_results(settings.results.store if results is None else results), settings.results)
-    combinability = build_combinability(store, overrides=settings.results.overrides(), trusts_one_sided=settings.results.trust_one_sided)
+    combinability = combine_as_configured(store, settings.results)
     return Evaluator(store, replace_settings(settings.evaluation, rule), combinability)
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from database.errors import ConfigError
 from services.cli.campaigns import ConfigArgument
 from services.cli.options import JsonOption, echo_json, number
 
@@ -96,19 +97,25 @@ def build_ladder(config: str, store_path: str) -> Ladder:
         ConfigError: the settings do not fit the results.
     """
     from builder.evaluate import Evaluator
+    from builder.particles import POOL_PIDS
+    from builder.pool import PoolSettings
     from builder.sampling.likelihood import StoreLikelihood
     from builder.sampling.prior import Prior
     from builder.sampling.space import Space
     from builder.sampling.tempering import Ladder
     from configs.schema import RunConfig
-    from database.results.combinability import build_combinability
     from database.results.store import open_store
-    from services.campaign.selection import select_results
+    from services.campaign.selection import combine_as_configured, select_results
 
     settings = RunConfig.model_validate_json(config)
     selected = select_results(open_store(Path(store_path)), settings.results)
-    evaluator = Evaluator(selected, settings.evaluation, build_combinability(selected, overrides=settings.results.overrides()))
-    space = Space(settings.sampling, settings.walk.rules, frozenset(settings.walk.forbidden_particles))
+    evaluator = Evaluator(selected, settings.evaluation, combine_as_configured(selected, settings.results))
+    walk = settings.walk
+    if walk.pool != PoolSettings(allowed_particles=walk.pool.allowed_particles):
+        raise ConfigError(
+            "walk.pool: sampling knows the standard pool and allowed_particles, not catalogues, channel lists, caps or susy_like"
+        )
+    space = Space(settings.sampling, walk.rules, frozenset(POOL_PIDS) - frozenset(walk.particle_pool.pids))
     likelihood = StoreLikelihood(evaluator, settings.sampling)
     return Ladder(Prior(space, settings.evaluation.score), likelihood, settings.campaign.seed)
 
@@ -120,7 +127,7 @@ def describe_run(settings: RunConfig, results: ResultsInUse) -> dict[str, Any]:
 
     resolved = dump_config(settings)
     sections: dict[str, Any] = {name: resolved[name] for name in ("sampling", "evaluation", "results")}
-    sections["walk"] = {"rules": resolved["walk"]["rules"], "forbidden_particles": resolved["walk"]["forbidden_particles"]}
+    sections["walk"] = {name: resolved["walk"][name] for name in ("rules", "forbidden_particles", "pool")}
     identity = {key: value for key, value in flatten(sections).items() if key not in (*FREE_KEYS, "results.store")}
     return identity | {
         "campaign.seed": settings.campaign.seed,
