@@ -132,21 +132,41 @@ def _answer(name: str, likelihood: AnalysisLikelihood) -> Canary:
     return Canary(name, -likelihood.log_ratio(1.0).value, find_upper_limit(likelihood).mu_ul)
 
 
+class Fact(NamedTuple):
+    """Known answers for published numbers.
+
+    Attributes:
+        digest: of the numbers, see `digest_published`.
+        canaries: the answers.
+    """
+
+    digest: str
+    canaries: tuple[Canary, ...]
+
+
 @cache
-def load_facts() -> Mapping[str, tuple[Canary, ...]]:
-    """Known answers by digest."""
+def load_facts() -> Mapping[str, tuple[Fact, ...]]:
+    """Known answers by folder of the result in the text database."""
     document = json.loads(FACTS_FILE.read_text(encoding="utf-8"))
-    return {
-        entry["digest"]: tuple(Canary(row["set"], row["delta_nll"], row["mu_ul"]) for row in entry["canaries"])
-        for entry in document["results"]
-    }
+    facts: dict[str, tuple[Fact, ...]] = {}
+    for entry in document["results"]:
+        canaries = tuple(Canary(row["set"], row["delta_nll"], row["mu_ul"]) for row in entry["canaries"])
+        facts[entry["folder"]] = (*facts.get(entry["folder"], ()), Fact(entry["digest"], canaries))
+    return facts
 
 
-def check_canary(
-    store: ResultsStore, result: int, model: AnalysisModel, known: Mapping[str, tuple[Canary, ...]] | None = None
-) -> CanaryReport:
+def find_facts(store: ResultsStore, result: int, known: Mapping[str, tuple[Fact, ...]] | None = None) -> tuple[Canary, ...]:
+    """Known answers for the published numbers of a result; empty without any."""
+    entries = (load_facts() if known is None else known).get(store.results[result].folder, ())
+    if not entries:
+        return ()
+    digest = digest_published(store, result)
+    return next((entry.canaries for entry in entries if entry.digest == digest), ())
+
+
+def check_canary(store: ResultsStore, result: int, model: AnalysisModel, facts: tuple[Canary, ...] | None = None) -> CanaryReport:
     """Compares the answers of a model, made with default conventions, with the known ones (by default those of the package)."""
-    facts = (load_facts() if known is None else known).get(digest_published(store, result), ())
+    facts = find_facts(store, result) if facts is None else facts
     found = find_canaries(store, result, model)
     if not facts:
         return CanaryReport(CanaryStatus.UNKNOWN, found, ())
@@ -154,16 +174,28 @@ def check_canary(
     return CanaryReport(CanaryStatus.PASSED if has_passed else CanaryStatus.FAILED, found, facts)
 
 
-def guard_model(store: ResultsStore, result: int, model: AnalysisModel, report: CanaryReport) -> AnalysisModel:
-    """The model, or a disabled one with a warning if its canary failed."""
-    if report.status is not CanaryStatus.FAILED:
+def guard_model(store: ResultsStore, result: int, model: AnalysisModel, facts: tuple[Canary, ...] | None = None) -> AnalysisModel:
+    """The model, or a disabled one with a warning if its canary fails; without known answers nothing is computed.
+
+    Args:
+        store: published results.
+        result: index of the result.
+        model: its statistical model, with default conventions.
+        facts: known answers; by default those of the package.
+    """
+    facts = find_facts(store, result) if facts is None else facts
+    if not facts:
         return model
-    analysis_id = store.results[result].analysis_id
-    for fact, answer in zip(report.facts, (*report.found, *[Canary("", math.nan, math.nan)] * len(report.facts)), strict=False):
-        if answer.name != fact.name or not answer.agrees_with(fact):
+    report = check_canary(store, result, model, facts)
+    if report.status is CanaryStatus.PASSED:
+        return model
+    answers = {answer.name: answer for answer in report.found}
+    for fact in facts:
+        answer = answers.get(fact.name, Canary(fact.name, math.nan, math.nan))
+        if not answer.agrees_with(fact):
             log.warning(
                 "analysis=%s the statistical model %s is switched off: Δ(-ln L) = %.6f, μ_UL = %.5f for its canary, not %.6f, %.5f",
-                analysis_id, fact.name, answer.delta_nll, answer.mu_ul, fact.delta_nll, fact.mu_ul,
+                store.results[result].analysis_id, fact.name, answer.delta_nll, answer.mu_ul, fact.delta_nll, fact.mu_ul,
             )  # fmt: skip
     return DisabledModel(model.num_regions)
 

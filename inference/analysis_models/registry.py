@@ -23,7 +23,6 @@ BUILDERS: Mapping[str, Builder] = MappingProxyType(
 """Builder per kind of statistical model (`ResultRecord.stat_model`); it returns None where files are missing."""
 
 _models: dict[tuple[str, int, Conventions], AnalysisModel | None] = {}
-_canaries: dict[tuple[str, int], CanaryReport] = {}
 
 
 def find_analysis_model(store: ResultsStore, result: int, conventions: Conventions) -> AnalysisModel | None:
@@ -36,14 +35,12 @@ def find_analysis_model(store: ResultsStore, result: int, conventions: Conventio
     if key not in _models:
         build = BUILDERS.get(store.results[result].stat_model)
         model = build(store, result, conventions) if build is not None else None
-        if model is not None and conventions is Conventions.DEFAULT:
-            report = _canaries[key[:2]] = check_canary(store, result, model)
-            model = guard_model(store, result, model, report)
-        _models[key] = model
+        _models[key] = guard_model(store, result, model) if model is not None and conventions is Conventions.DEFAULT else model
     return _models[key]
 
 
 def find_canary(store: ResultsStore, result: int) -> CanaryReport | None:
-    """What the canary of a result's statistical model says; None without a model."""
-    find_analysis_model(store, result, Conventions.DEFAULT)
-    return _canaries.get((store.content_hash, result))
+    """What the canary of a result's statistical model says, switched off or not; None without a model."""
+    build = BUILDERS.get(store.results[result].stat_model)
+    model = build(store, result, Conventions.DEFAULT) if build is not None else None
+    return None if model is None else check_canary(store, result, model)

@@ -28,6 +28,8 @@ from inference.types import DataKind, FloatArray, Outcome
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 _SMODELS_SMALLEST_MEAN = 1e-30
 _SMODELS_THETA_RANGE = 10.0
+_NUM_FACTORIALS = 4096
+_LOG_FACTORIALS = np.array([math.lgamma(n + 1.0) for n in range(_NUM_FACTORIALS)])
 
 
 @njit(cache=True)
@@ -69,21 +71,64 @@ def profile_region(
     return nll, slope, theta
 
 
-@njit(cache=True)
-def _profile_regions(
+@njit(cache=True, error_model="numpy")
+def _fit_regions(
     mu: float,
     observed: FloatArray,
     background: FloatArray,
     error: FloatArray,
     signal: FloatArray,
     is_smodels: bool,
-    nll: FloatArray,
-    slope: FloatArray,
+    mean: FloatArray,
     theta: FloatArray,
 ) -> None:
-    """Write profiled -ln L(μ), d(-ln L)/dμ and θ̂ of every region into the last three arrays."""
+    """Write fitted λ and θ̂ of every region into the last two arrays; the same steps as `profile_region`."""
     for i in range(observed.shape[0]):
-        nll[i], slope[i], theta[i] = profile_region(mu, observed[i], background[i], error[i], signal[i], is_smodels)
+        n, variance = observed[i], error[i] * error[i]
+        without_theta = background[i] + mu * signal[i]
+        lower, upper = -min(background[i], without_theta), math.inf
+        if is_smodels:
+            lower, upper = -_SMODELS_THETA_RANGE * n, _SMODELS_THETA_RANGE * n
+        fitted = 0.0
+        if variance > 0.0:
+            shifted = without_theta - variance
+            root = math.sqrt(shifted * shifted + 4.0 * variance * n)
+            best = 0.5 * (shifted + root) if shifted >= 0.0 else (2.0 * variance * n / (root - shifted) if n > 0.0 else 0.0)
+            fitted = best - without_theta if n > 0.0 else -variance
+            fitted = min(max(fitted, lower), upper)
+        theta[i] = fitted
+        mean[i] = max(without_theta + fitted, _SMODELS_SMALLEST_MEAN if is_smodels else 0.0)
+
+
+@njit(cache=True, error_model="numpy")
+def _add_terms(
+    observed: FloatArray,
+    error: FloatArray,
+    signal: FloatArray,
+    mean: FloatArray,
+    log_mean: FloatArray,
+    log_error: FloatArray,
+    theta: FloatArray,
+    nll: FloatArray,
+    slope: FloatArray,
+) -> None:
+    """Write -ln L and its slope in μ of every region into the last two arrays."""
+    for i in range(observed.shape[0]):
+        n = observed[i]
+        whole = int(n)
+        is_tabulated = n < _NUM_FACTORIALS and whole == n
+        value = mean[i] + (_LOG_FACTORIALS[whole] if is_tabulated else math.lgamma(n + 1.0))
+        rise = signal[i]
+        if n > 0.0:
+            if mean[i] > 0.0:
+                value -= n * log_mean[i]
+                rise = signal[i] * (1.0 - n / mean[i])
+            else:
+                value = math.inf
+                rise = -math.inf if signal[i] > 0.0 else 0.0
+        if error[i] > 0.0:
+            value += _HALF_LOG_TWO_PI + log_error[i] + theta[i] * theta[i] / (2.0 * error[i] * error[i])
+        nll[i], slope[i] = value, rise
 
 
 class RegionProfiles(NamedTuple):
@@ -103,10 +148,14 @@ class RegionProfiles(NamedTuple):
 def profile_arrays(
     mu: float, observed: FloatArray, background: FloatArray, error: FloatArray, signal: FloatArray, conventions: Conventions
 ) -> RegionProfiles:
-    """As `profile_single_regions`, for contiguous float64 arrays: no checks, no copies."""
-    out = RegionProfiles(np.empty_like(observed), np.empty_like(observed), np.empty_like(observed))
-    _profile_regions(mu, observed, background, error, signal, conventions.has(Conventions.REGION_NUISANCES), out.nll, out.slope, out.theta)
-    return out
+    """As `profile_single_regions`, for contiguous float64 arrays: no checks, no copies; logarithms of whole arrays are the fastest."""
+    mean, theta = np.empty_like(observed), np.empty_like(observed)
+    _fit_regions(mu, observed, background, error, signal, conventions.has(Conventions.REGION_NUISANCES), mean, theta)
+    with np.errstate(divide="ignore"):
+        log_mean, log_error = np.log(mean), np.log(error)
+    nll, slope = np.empty_like(observed), np.empty_like(observed)
+    _add_terms(observed, error, signal, mean, log_mean, log_error, theta, nll, slope)
+    return RegionProfiles(nll, slope, theta)
 
 
 def profile_single_regions(

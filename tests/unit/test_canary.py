@@ -15,9 +15,11 @@ from inference.analysis_models.canary import (
     Canary,
     CanaryStatus,
     DisabledModel,
+    Fact,
     canary_signal,
     check_canary,
     digest_published,
+    find_facts,
     guard_model,
     load_facts,
 )
@@ -29,7 +31,6 @@ from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
 from inference.types import Outcome
 from services.cli.results import result_rows
-
 
 STOPS = "CMS-SUS-16-050-agg"
 
@@ -83,10 +84,9 @@ def test_a_wrong_answer_switches_the_model_off(store: ResultsStore, caplog: pyte
     assert model is not None
     (right,) = check_canary(store, result, model).found
     wrong = right._replace(**{field: getattr(right, field) * 1.001 + 1e-4})
-    report = check_canary(store, result, model, {digest_published(store, result): (wrong,)})
-    assert report.status is CanaryStatus.FAILED
+    assert check_canary(store, result, model, (wrong,)).status is CanaryStatus.FAILED
     with caplog.at_level(logging.WARNING):
-        guarded = guard_model(store, result, model, report)
+        guarded = guard_model(store, result, model, (wrong,))
     assert isinstance(guarded, DisabledModel)
     assert store.results[result].analysis_id in caplog.text and "switched off" in caplog.text
 
@@ -100,9 +100,12 @@ def test_other_published_numbers_have_no_canary(store: ResultsStore) -> None:
     assert digest_published(store, first) != digest_published(store, second)
     model = find_analysis_model(store, first, Conventions.DEFAULT)
     assert model is not None
-    report = check_canary(store, first, model, {})
+    folder = store.results[first].folder
+    others = {folder: (Fact(digest_published(store, second), (Canary("", 1.0, 1.0),)),)}
+    assert find_facts(store, first, others) == ()
+    report = check_canary(store, first, model, ())
     assert (report.status, report.facts) == (CanaryStatus.UNKNOWN, ())
-    assert guard_model(store, first, model, report) is model
+    assert guard_model(store, first, model, ()) is model
 
 
 def test_a_disabled_model_is_counted_and_neither_promotes_nor_falls_silent(store: ResultsStore, monkeypatch: pytest.MonkeyPatch) -> None:

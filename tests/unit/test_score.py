@@ -42,7 +42,9 @@ class FakeStore:
         self.path = Path(name)
 
         def record(analysis_id: str, start: int, stop: int, stat_model: str = "none") -> SimpleNamespace:
-            return SimpleNamespace(analysis_id=analysis_id, lumi_ifb=10.0, dataset_start=start, dataset_stop=stop, stat_model=stat_model)
+            return SimpleNamespace(
+                analysis_id=analysis_id, folder=analysis_id, lumi_ifb=10.0, dataset_start=start, dataset_stop=stop, stat_model=stat_model
+            )
 
         self.results = (record("ATLAS-A", 0, 2), record("CMS-B", 2, 4, "sl_v1"), record("CMS-C", 4, 5), record("ATLAS-A", 5, 6))
         self.observed_n = np.array([8.0, 3.0, 5.0, 6.0, 0.0, 0.0])
