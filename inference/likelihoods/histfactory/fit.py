@@ -2,7 +2,8 @@
 
 Each step solves H p = -g by conjugate gradients, preconditioned with the Gauss-Newton metric, and searches along p,
 projected on the bounds. Parameters at a bound whose gradient points outwards stay there. Directions of negative
-curvature end the inner iteration (Steihaug), so that every step descends; near the minimum convergence is quadratic.
+curvature end the inner iteration (Steihaug), so that every step descends; steps that had to be shortened are damped
+(Levenberg), as valleys of products of free factors need it; near the minimum convergence is quadratic.
 
 Interpolations with a kink at α = 0 (codes 0 and 1) are smooth on either side: a step does not cross 0 but ends there, and
 from 0 a parameter leaves to the side on which -ln L falls, if there is one.
@@ -18,7 +19,7 @@ from numba import njit
 
 from inference.likelihoods.histfactory.kernels import differentiate, evaluate, make_work, multiply_hessian
 from inference.likelihoods.histfactory.linear import dot
-from inference.likelihoods.histfactory.metric import factorise_metric, solve_metric, weigh_parameters
+from inference.likelihoods.histfactory.metric import add_damping, factorise_metric, solve_metric, weigh_parameters
 from inference.likelihoods.histfactory.problem import Measured, Problem, Work
 from inference.types import FloatArray, IntArray
 
@@ -29,6 +30,8 @@ _SMALLEST_GAIN = 1e-10
 """A step that promises to lower -ln L by less than this is not needed."""
 _LAST_ENERGY = 1e-6
 """A full step from this close (twice the promised gain) ends within the smallest gain."""
+_FIRST_DAMPING = 1e-3
+"""Levenberg damping after a step that had to be shortened a lot, relative to the Gauss-Newton curvature of each parameter."""
 _AT_BOUND = 1e-10
 """Parameters this close to a bound are at it."""
 
@@ -187,8 +190,8 @@ def fit_parameters(
     mean[:] = work.mean
     if not math.isfinite(value):
         return FitSummary(False, math.nan, math.nan, math.nan, 0, 0)
-    has_converged, is_last = False, False
-    iteration, products = 0, 0
+    has_converged, is_last, energy = False, False, math.inf
+    iteration, products, damping = 0, 0, 0.0
     while True:
         if has_kinks:
             _choose_sides(problem, data, theta, is_free, work, lower, upper)
@@ -201,8 +204,11 @@ def fit_parameters(
             has_converged = True
             break
         if iteration == _MAX_ITERATIONS:
+            has_converged = energy < _LAST_ENERGY
             break
         iteration += 1
+        if damping > 0.0:
+            add_damping(problem, work, damping)
         weigh_parameters(problem, work)
         if not factorise_metric(problem, work):
             break
@@ -237,7 +243,11 @@ def fit_parameters(
             evaluate(problem, data, theta, work)
             differentiate(problem, data, theta, is_free, work)
             break
-        is_last = is_convex and length == 1.0 and energy < _LAST_ENERGY
+        if length < 0.2:
+            damping = max(10.0 * damping, _FIRST_DAMPING)
+        elif length == 1.0:
+            damping = 0.1 * damping if damping > _FIRST_DAMPING else 0.0
+        is_last = is_convex and damping == 0.0 and length == 1.0 and energy < _LAST_ENERGY
         value = trial_value
         theta[:] = trial
         mean[:] = work.mean

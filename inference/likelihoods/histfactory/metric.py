@@ -44,6 +44,23 @@ def weigh_parameters(problem: Problem, work: Work) -> None:
 
 
 @njit(cache=True)
+def add_damping(problem: Problem, work: Work, damping: float) -> None:
+    """Adds a share of the Gauss-Newton diagonal to the curvature of the constraints."""
+    layout, num_bins = problem.layout, problem.layout.num_bins
+    for row in range(layout.shared.shape[0]):
+        p = layout.shared[row]
+        total = work.curvature[p]
+        for b in range(num_bins):
+            j = work.jacobian[row * num_bins + b]
+            total += work.bin_weight[b] * j * j
+        work.curvature[p] += damping * total
+    for k in range(layout.local.shape[0]):
+        p = layout.local[k]
+        j = work.jacobian[layout.shared.shape[0] * num_bins + k]
+        work.curvature[p] += damping * (work.curvature[p] + work.bin_weight[layout.local_bin[k]] * j * j)
+
+
+@njit(cache=True)
 def factorise_metric(problem: Problem, work: Work) -> bool:
     """Prepares solutions with the metric, from Jacobian, weights and 1/D (0 for parameters that stay).
 
