@@ -44,7 +44,7 @@ def judge(
 
     Returns:
         The first veto; else the verdict with the smallest μ_max, at equal ones that with the largest r, whose reason lists what
-        every critic said. Without critics nothing is constrained. `findings` has what each of them said, `constraints` what
+        every critic said; μ_max is the smallest cap in either case. Without critics nothing is constrained. `findings` has what each of them said, `constraints` what
         each compared with, largest r first; `num_undefined` is the largest number that a critic reports.
 
     Raises:
@@ -68,6 +68,7 @@ def judge(
     if undefined:
         words.append(describe_undefined(undefined))
     return decisive._replace(
+        mu_max=min(verdict.mu_max for verdict in said),
         reason="; ".join(words),
         num_undefined=max(verdict.num_undefined for verdict in said),
         undefined=undefined,
