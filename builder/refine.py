@@ -84,10 +84,13 @@ class _Coordinates:
             ratios[mine] /= ratios[mine].sum()
         return ratios
 
+    def masses(self, x: FloatArray) -> dict[int, float]:
+        """Masses [GeV] at a point."""
+        return dict(zip(self._parameters.masses, (self._scale * x[self._parameters.mass_columns]).tolist(), strict=True))
+
     def model(self, x: FloatArray) -> ProtoModel:
-        """The model at a point."""
-        parameters = self._parameters
-        masses = dict(zip(parameters.masses, (self._scale * x[parameters.mass_columns]).tolist(), strict=True))
+        """The model at a point whose masses obey the rules."""
+        parameters, masses = self._parameters, self.masses(x)
         values = np.exp(x[parameters.ssm_columns]).tolist()
         changed = {pair: value for pair, value, is_on in zip(parameters.ssms, values, self._is_on.tolist(), strict=True) if is_on}
         ssms = {**self._model.ssms, **changed}
@@ -133,8 +136,10 @@ def climb(evaluator: Evaluator, protomodel: ProtoModel, rules: ParticleRules, se
 
     def objective(x: FloatArray) -> tuple[float, FloatArray]:
         nonlocal best, best_k, count
+        if rules.find_violation(coordinates.masses(x)) is not None:
+            return _NO_SCORE, np.zeros_like(x)
         model = coordinates.model(x)
-        if rules.find_violation(model.masses) is not None or not _has_content_of(model, protomodel):
+        if not _has_content_of(model, protomodel):
             return _NO_SCORE, np.zeros_like(x)
         count += 1
         found: EvaluationGradient = evaluate_with_gradient(evaluator, model, is_smooth=True)

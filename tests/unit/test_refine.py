@@ -42,6 +42,17 @@ def test_a_climb_raises_k_and_keeps_the_content(evaluator: Evaluator) -> None:
     assert admissible_k(scaled.evaluation) == pytest.approx(found.k, abs=0.02)  # masses are rounded to 0.1 GeV there
 
 
+def test_a_climb_next_to_an_edge_of_the_rules(evaluator: Evaluator) -> None:
+    """Steps to spectra that do not exist (X_Z^2 below X_Z^1) are refused, not errors."""
+    close = ProtoModel(
+        {1000022: 290.0, 1000023: 292.0, 1000006: 520.0},
+        {1000006: {(6, 1000022): 0.5, (6, 1000023): 0.5}, 1000023: {(-11, 11, 1000022): 1.0}},
+        {(-1000006, 1000006): 0.8},
+    )
+    found = climb(evaluator, close, SETTINGS.rules, RefineSettings(mass_scale_gev=200.0, max_evaluations=15), SETTINGS.ssm_cap)
+    assert found.k >= found.k_start
+
+
 def test_a_climb_is_repeatable(evaluator: Evaluator) -> None:
     first, second = (climb(evaluator, STOP, SETTINGS.rules, RefineSettings(max_evaluations=8), 100.0) for _ in range(2))
     assert (first.protomodel, first.k) == (second.protomodel, second.k)
