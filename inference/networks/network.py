@@ -13,17 +13,25 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from inference.networks.onnx_file import Node, OnnxFile
-from inference.networks.operators import ARITHMETIC, Array, Operator, UnsupportedOperatorError, integer, linear, number
+from inference.networks.operators import ARITHMETIC, Array, Operator, UnsupportedOperatorError, integer, linear, number, with_constant
 from inference.networks.shaping import SHAPING, split_piece
 from inference.types import FloatArray
 
 
 class _Step(NamedTuple):
-    """One evaluation: operator, positions of its inputs (−1 for one left out) and of its output."""
+    """One evaluation.
+
+    Attributes:
+        operator: what is evaluated.
+        inputs: positions of its inputs; −1 for one left out.
+        output: position of its output.
+        targets: (number of the input, position) of the inputs that depend on the network's.
+    """
 
     operator: Operator
     inputs: tuple[int, ...]
     output: int
+    targets: tuple[tuple[int, int], ...]
 
 
 class NetworkValue(NamedTuple):
@@ -65,6 +73,7 @@ class Network:
         for name, tensor in file.weights.items():
             self._add(name, _as_working(tensor))
         self._steps: list[_Step] = []
+        self._active = {0}
         is_active = {port.name}
         for node in _fused(file, port.name):
             self._compile(node, file.opset, is_active)
@@ -72,9 +81,7 @@ class Network:
         if self._output < 0:
             raise UnsupportedOperatorError(f"no operator makes the output {file.outputs[0].name!r}")
         self.num_steps = len(self._steps)
-        self._is_active = [False] * len(self._values)
-        for name in is_active:
-            self._is_active[self._positions[name]] = True
+        self._values.append(None)  # what position −1 finds
 
     def _add(self, name: str, value: Any) -> int:
         position = self._positions.setdefault(name, len(self._values))
@@ -95,7 +102,14 @@ class Network:
                 arguments = [None if position < 0 else self._values[position] for position in inputs]
                 self._add(output, operator.forward(*arguments))
                 continue
-            self._steps.append(_Step(operator, inputs, self._add(output, None)))
+            if len(inputs) == 2 and sum(name in is_active for name in node.inputs) == 1:
+                place = 1 if node.inputs[0] in is_active else 0  # of the constant
+                special = with_constant(node.op_type, self._values[inputs[place]], place == 1)
+                if special is not None:
+                    operator, inputs = special, (inputs[1 - place],)
+            targets = tuple((k, place) for k, place in enumerate(inputs) if place in self._active)
+            self._steps.append(_Step(operator, inputs, self._add(output, None), targets))
+            self._active.add(self._positions[output])
             is_active.add(output)
 
     def __call__(self, x: ArrayLike) -> NetworkValue:
@@ -103,8 +117,8 @@ class Network:
         values = self._values.copy()
         values[0] = np.asarray(x, dtype=np.float64).reshape(self._shape)
         with np.errstate(all="ignore"):  # what is not finite shows in the outputs
-            for operator, inputs, output in self._steps:
-                values[output] = operator.forward(*[values[k] if k >= 0 else None for k in inputs])
+            for operator, inputs, output, _ in self._steps:
+                values[output] = operator.forward(*[values[k] for k in inputs])
         return NetworkValue(np.asarray(values[self._output], dtype=np.float64).ravel(), tuple(values))
 
     def gradient(self, value: NetworkValue, weights: ArrayLike) -> FloatArray:
@@ -112,17 +126,17 @@ class Network:
         tape = value.tape
         gradients: list[Any] = [None] * len(tape)
         gradients[self._output] = np.asarray(weights, dtype=np.float64).reshape(np.shape(tape[self._output]))
-        active = self._is_active
         with np.errstate(all="ignore"):
-            for operator, inputs, output in reversed(self._steps):
+            for operator, inputs, output, targets in reversed(self._steps):
                 g = gradients[output]
                 if g is None:
                     continue
-                parts = operator.backward(g, tape[output], *[tape[k] if k >= 0 else None for k in inputs])
-                for position, part in zip(inputs, parts, strict=False):
-                    if part is None or position < 0 or not active[position]:
-                        continue
-                    gradients[position] = part if gradients[position] is None else gradients[position] + part
+                parts = operator.backward(g, tape[output], *[tape[k] for k in inputs])
+                for number, position in targets:
+                    part = parts[number]
+                    if part is not None:
+                        before = gradients[position]
+                        gradients[position] = part if before is None else before + part
         found = gradients[0]
         return np.zeros(self.num_inputs) if found is None else np.asarray(found, dtype=np.float64).ravel()
 

@@ -77,7 +77,7 @@ def sum_to(gradient: Array, shape: tuple[int, ...]) -> Array:
         return gradient
     extra = gradient.ndim - len(shape)
     axes = tuple(range(extra)) + tuple(k + extra for k, size in enumerate(shape) if size == 1 and gradient.shape[k + extra] != 1)
-    summed: Array = gradient.sum(axis=axes, keepdims=True)
+    summed: Array = np.add.reduce(gradient, axis=axes, keepdims=True)
     return summed.reshape(shape)
 
 
@@ -308,6 +308,27 @@ def linear(weight: FloatArray, bias: FloatArray | None) -> Operator:
     matrix, transposed = np.ascontiguousarray(weight), np.ascontiguousarray(weight.T)
     forward = (lambda x: x @ matrix) if bias is None else (lambda x: x @ matrix + bias)
     return Operator(forward, lambda g, y, x: (g @ transposed,))
+
+
+def with_constant(op_type: str, constant: Array, is_second: bool) -> Operator | None:
+    """Add, Sub, Mul or Div of a value and a constant: the derivative by the value only; None for others.
+
+    Args:
+        op_type: the operator.
+        constant: c.
+        is_second: whether it is x ∘ c, else c ∘ x.
+    """
+    if op_type == "Add":
+        return Operator(lambda x: x + constant, lambda g, y, x: (sum_to(g, x.shape),))
+    if op_type == "Mul":
+        return Operator(lambda x: x * constant, lambda g, y, x: (sum_to(g * constant, x.shape),))
+    if op_type == "Sub":
+        if is_second:
+            return Operator(lambda x: x - constant, lambda g, y, x: (sum_to(g, x.shape),))
+        return Operator(lambda x: constant - x, lambda g, y, x: (sum_to(-g, x.shape),))
+    if op_type == "Div" and is_second:
+        return Operator(lambda x: x / constant, lambda g, y, x: (sum_to(g / constant, x.shape),))
+    return None
 
 
 def _batch_normalization(node: Node, opset: int) -> Operator:

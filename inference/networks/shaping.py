@@ -75,8 +75,14 @@ def _concat(node: Node, opset: int) -> Operator:
     axis = integer(node, "axis", 1)
 
     def backward(g: Array, y: Array, *parts: Array) -> tuple[Gradient, ...]:
-        stops = np.cumsum([part.shape[axis] for part in parts])[:-1]
-        return tuple(np.split(g, stops, axis=axis))
+        before = (slice(None),) * (axis % g.ndim)
+        pieces: list[Gradient] = []
+        start = 0
+        for part in parts:
+            stop = start + part.shape[axis]
+            pieces.append(g[(*before, slice(start, stop))])
+            start = stop
+        return tuple(pieces)
 
     return Operator(lambda *parts: np.concatenate(parts, axis=axis), backward)
 
