@@ -11,7 +11,7 @@ export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 export MKL_NUM_THREADS := 1
 
-.PHONY: help demo test check validate format clean install
+.PHONY: help demo test check validate reference profile format clean install
 help:  ## show this list
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "make %-9s %s\n", $$1, $$2}'
 
@@ -40,6 +40,14 @@ check: $(STAMP)  ## lint, types, import directions, spelling
 REFERENCE_DATA ?= $(or $(PROTOMODELS_REFERENCE_DATA),../shared/data)
 validate: $(STAMP)  ## compare with the reference predictions (imported database)
 	$(BIN)/python -m benchmarks.agreement $(REFERENCE_DATA)/reference_protomodels.json $(REFERENCE_DATA)/reference_predictions.json
+
+# fresh reference points: make reference DATABASE=smodels-database-3.0.0 MODELS=models.json OUTPUT=reference.json
+reference:  ## run SModelS 3.0.3, in an environment of its own, on a list of models
+	deploy/reference.sh $(DATABASE) $(MODELS) $(OUTPUT)
+
+# a profile of the evaluation: make profile MODELS=models.json
+profile: $(STAMP)  ## where the time of an evaluation goes
+	$(BIN)/python -m benchmarks.hotspots $(MODELS)
 
 format: $(STAMP)  ## put the code in its canonical layout
 	$(BIN)/ruff format .
