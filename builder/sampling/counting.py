@@ -147,6 +147,10 @@ class TieLaw:
         """
         return self._log_single(num_on, total, num_classes) - self._log_norm
 
+    def level_probabilities(self) -> dict[tuple[int, int, int], float]:
+        """Return P of all structures with (processes on, sign variants of these, classes) together."""
+        return {level: math.exp(value - self._log_norm) for level, value in zip(self._levels, self._log_levels, strict=True)}
+
     def draw(self, rng: np.random.Generator) -> tuple[int, ...]:
         """Return the class of each process, -1 for off; classes are numbered in the order of their first process."""
         on, total, num_classes = self._levels[draw_index(rng, self._log_levels)]

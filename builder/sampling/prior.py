@@ -107,8 +107,12 @@ class Prior:
             if number != OFF:
                 num_on += 1
                 total += len(variants[process])
-        law = self._tie_law(tuple(len(pairs) for pairs in variants.values()))
+        law = self.tie_law(state.content)
         return law.log_probability(num_on, total, len(state.kappas)) - len(state.kappas) * math.log(self._log_kappa_range)
+
+    def tie_law(self, content: tuple[int, ...]) -> TieLaw:
+        """Return the law of tied classes of a content (increasing PDG ids, X_Z^1 included)."""
+        return self._tie_law(tuple(len(pairs) for pairs in processes_of(content).values()))
 
     def draw(self, rng: np.random.Generator) -> SamplerState:
         """Return an exact draw."""
@@ -117,9 +121,9 @@ class Prior:
         for pid in self.space.mass_order:
             if pid == LBP_PID or pid in content:
                 masses[pid] = self.space.mass_interval(pid, masses).at(1.0 - rng.random())
-        decays = self._draw_decays(rng, masses)
+        decays = self.draw_decays(rng, masses)
         variants = processes_of(tuple(sorted(masses)))
-        classes = self._tie_law(tuple(len(pairs) for pairs in variants.values())).draw(rng)
+        classes = self.tie_law(tuple(sorted(masses))).draw(rng)
         settings = self.space.settings
         num_classes = max(classes, default=OFF) + 1
         kappas = tuple(settings.kappa_min * math.exp(self._log_kappa_range * rng.random()) for _ in range(num_classes))
@@ -134,7 +138,8 @@ class Prior:
             if self.space.is_possible(chosen):
                 return chosen
 
-    def _draw_decays(self, rng: np.random.Generator, masses: Mapping[int, float]) -> dict[int, dict[str, float]]:
+    def draw_decays(self, rng: np.random.Generator, masses: Mapping[int, float]) -> dict[int, dict[str, float]]:
+        """Return the branching ratios of an exact draw from p(A, b | C, m), masses in GeV."""
         pids = [pid for pid in sorted(masses) if pid != LBP_PID]
         available = {pid: available_groups(pid, masses) for pid in pids}
         num_groups = tuple(len(available[pid]) for pid in pids)

@@ -10,9 +10,9 @@ A chain at β = 0 samples the prior, in which every state counts; where its like
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from builder.sampling.chain import ChainState
 from builder.sampling.kernel import SampleKernel, build_kernel, first_scales, is_admissible, weigh
@@ -31,6 +31,10 @@ EXCHANGE_STREAM = 2**63
 
 MAX_START_DRAWS = 200
 """Draws from the prior until a start with a likelihood is found; then the walker starts with X_Z^1 alone."""
+
+
+ExchangeRule: TypeAlias = Callable[[float, float, float, float], float]
+"""ln of the probability of an exchange, from β and ln L of the colder and the hotter chain: (β_c, β_h, ln L_c, ln L_h)."""
 
 
 class Draw(NamedTuple):
@@ -74,13 +78,22 @@ class Ladder:
         log_likelihood: weighs a model.
         seed: seed of the run.
         catalogue: moves; None: all that the settings give a weight.
+        log_exchange: ln of the probability of an exchange, from (β cold, β hot, ln L cold, ln L hot); None: the right one.
     """
 
-    def __init__(self, prior: Prior, log_likelihood: LogLikelihood, seed: int, catalogue: Sequence[WeighedMove] | None = None) -> None:
+    def __init__(
+        self,
+        prior: Prior,
+        log_likelihood: LogLikelihood,
+        seed: int,
+        catalogue: Sequence[WeighedMove] | None = None,
+        log_exchange: ExchangeRule | None = None,
+    ) -> None:
         self.prior = prior
         self.settings = prior.space.settings
         self._log_likelihood = log_likelihood
         self._seed = seed
+        self._log_exchange = log_exchange or _log_exchange
         self._catalogue = build_catalogue(prior) if catalogue is None else tuple(catalogue)
         self._kernels: tuple[SampleKernel, ...] = tuple(
             build_kernel(prior, log_likelihood, self._catalogue, beta) for beta in self.settings.betas
@@ -143,7 +156,7 @@ class Ladder:
             log_threshold = math.log1p(-rng.random())
             cold, hot = (weigh(chain, self._log_likelihood) for chain in chains[index : index + 2])
             betas = self.settings.betas[index], self.settings.betas[index + 1]
-            is_taken = log_threshold < log_exchange(betas[0], betas[1], cold.log_likelihood, hot.log_likelihood)
+            is_taken = log_threshold < self._log_exchange(betas[0], betas[1], cold.log_likelihood, hot.log_likelihood)
             tried, taken = exchanges[index]
             exchanges[index] = tried + 1, taken + is_taken
             if is_taken:
@@ -154,13 +167,13 @@ class Ladder:
         return Walker(tuple(chains), tuple(exchanges))
 
 
-def log_exchange(beta_cold: float, beta_hot: float, log_likelihood_cold: float, log_likelihood_hot: float) -> float:
+def _log_exchange(beta_cold: float, beta_hot: float, log_likelihood_cold: float, log_likelihood_hot: float) -> float:
     """Return ln of the probability that two chains exchange their states.
 
     Examples:
-        >>> round(log_exchange(1.0, 0.5, 3.0, 1.0), 6), log_exchange(1.0, 0.5, 1.0, 3.0)
+        >>> round(_log_exchange(1.0, 0.5, 3.0, 1.0), 6), _log_exchange(1.0, 0.5, 1.0, 3.0)
         (-1.0, 0.0)
-        >>> log_exchange(1.0, 0.0, 1.0, -math.inf)
+        >>> _log_exchange(1.0, 0.0, 1.0, -math.inf)
         -inf
     """
     return min(0.0, (beta_cold - beta_hot) * (log_likelihood_hot - log_likelihood_cold))
