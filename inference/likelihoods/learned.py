@@ -78,16 +78,17 @@ class LearnedModel:
 
     def evaluate(self, totals: FloatArray, output: int) -> LearnedPoint:
         """-ln L of one set of data and its slopes at total yields, shape (num_regions,); nan where it is not finite."""
-        layout = self.layout
-        features, feature_slopes = layout.features(totals)
-        value = self._network(features)
-        if not np.isfinite(value.outputs).all():
+        layout, place = self.layout, self.layout.first_output + output
+        with np.errstate(all="ignore"):  # what is not finite shows in the difference
+            features, feature_slopes = layout.features(totals)
+            value = self._network(features)
+            difference, factor = layout.difference(float(value.outputs[place]), output)
+            weights = np.zeros(value.outputs.size)
+            weights[place] = factor
+            slopes = self._network.gradient(value, weights) * feature_slopes
+        if not (math.isfinite(difference) and np.isfinite(slopes).all()):
             return LearnedPoint(math.nan, np.full(len(totals), math.nan))
-        place = layout.first_output + output
-        difference, factor = layout.difference(float(value.outputs[place]), output)
-        weights = np.zeros(value.outputs.size)
-        weights[place] = factor
-        return LearnedPoint(difference, self._network.gradient(value, weights) * feature_slopes)
+        return LearnedPoint(difference, slopes)
 
     def without_signal(self, output: int) -> LearnedPoint:
         """The same for the background alone, made once."""

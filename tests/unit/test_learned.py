@@ -164,6 +164,24 @@ def test_a_network_that_yields_no_number_is_an_outcome(load: Any) -> None:
     assert math.isnan(broken.log_ratio(1.0).value) and math.isnan(broken.mu_hat)
 
 
+def test_transformations_that_fail_are_an_outcome(load: Any) -> None:
+    scales = {"features_mean": [[0.0]], "features_std": [[1.0]], "nLLs_mean": [[0.0] * 4], "nLLs_std": [[1.0] * 4]}
+    config = "data: {trafos: {all: [log]}, nLL_trafos: [standardization]}"
+    metadata = {"bkg_yields": '[["SR", 0.0]]', "standardization": json.dumps(scales), "run_config": config}
+    nodes = (
+        Node("MatMul", ("x", "W"), ("values",)),
+        Node("Exp", ("values",), ("positive",)),
+        Node("Neg", ("positive",), ("negative",)),
+        Node("Log", ("negative",), ("uncertainties",)),
+        Node("Concat", ("values", "uncertainties"), ("y",), {"axis": 1}),
+    )
+    file = OnnxFile(nodes, {"W": np.ones((1, 4), np.float32)}, (Port("x", (1, 1)),), (Port("y", (1, 8)),), metadata)
+    assert load(file).likelihood(np.array([1.0])).outcome is Outcome.NON_FINITE
+    right = load(replace(file, metadata={**metadata, "bkg_yields": '[["SR", 2.0]]'})).likelihood(np.array([2.0]))
+    assert right.outcome is Outcome.OK  # an uncertainty that is not finite does not matter
+    assert right.log_ratio(1.0) == pytest.approx((math.log(2.0) - math.log(4.0), -2.0 / 4.0))
+
+
 # -------------------------------------------------------------------------------------------------------- bad metadata
 
 
