@@ -11,7 +11,7 @@ the one published first speaks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -25,7 +25,9 @@ from inference.analysis_models.protocol import AnalysisLikelihood
 from inference.analysis_models.sensitivity import find_most_sensitive
 from inference.likelihoods.covariance import CovarianceModel
 from inference.likelihoods.protocol import Likelihood, LogRatio
+from inference.limits.conventions import AsimovConvention, build_asimov, lowest_strength
 from inference.settings import Conventions
+from inference.toy_data import draw_toys
 from inference.types import DataKind, FloatArray, IntArray, Outcome
 
 if TYPE_CHECKING:
@@ -167,6 +169,19 @@ class SetLikelihood:
     def asimov(self) -> Likelihood:
         """The same signal in the same model with the expected data of the background-only fit."""
         return self.inner.asimov()
+
+    def asimov_with(self, is_moved: bool) -> Likelihood:
+        """The same with auxiliary data moved to the fit, or centred, where the model of the set knows both."""
+        return build_asimov(self.inner, AsimovConvention.MOVED if is_moved else AsimovConvention.CENTRED)
+
+    @property
+    def mu_min(self) -> float:
+        """Smallest signal strength that the model of the set is defined for."""
+        return lowest_strength(self.inner)
+
+    def draw_toys(self, mu: float, num_toys: int, rng: np.random.Generator) -> Iterator[Likelihood]:
+        """Pseudo-experiments of the model of the set."""
+        return draw_toys(self.inner, mu, num_toys, rng)
 
     def signal_slopes(self, mu: float) -> FloatArray:
         """∂ ln L(μ)/∂s of every data set of the analysis, 0 outside of the chosen set, shape (num_datasets,)."""

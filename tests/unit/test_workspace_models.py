@@ -16,10 +16,11 @@ from database.results.store import ResultsStore
 from inference.analysis_models.histfactory import WorkspaceModel, place_workspace
 from inference.analysis_models.placed import UnusableModelError
 from inference.analysis_models.protocol import AnalysisLikelihood, AnalysisModel
-from inference.analysis_models.region_sets import RegionSetsModel, find_region_sets
+from inference.analysis_models.region_sets import RegionSetsModel, SetLikelihood, find_region_sets
 from inference.analysis_models.registry import find_analysis_model
-from inference.limits import find_upper_limit
+from inference.limits import AsimovConvention, LimitSettings, find_upper_limit, find_upper_limits
 from inference.settings import Conventions
+from inference.toys import ToySettings, find_toy_limit
 from inference.types import DataKind, Outcome
 from tests.text_database import TextDatabase
 from tests.workspaces import make_workspace
@@ -100,6 +101,23 @@ def test_the_more_sensitive_workspace_speaks(tmp_path: Path) -> None:
     strong = model.likelihood(np.array([0.5, 0.5, 4.0]))
     assert strong.signal_slopes(1.0)[:2].tolist() == [0.0, 0.0]
     assert strong.signal_slopes(1.0)[2] != 0.0
+
+
+def test_limits_and_toys_of_an_analysis_are_those_of_the_chosen_workspace(tmp_path: Path) -> None:
+    model = find_model(build_store(tmp_path, None))
+    likelihood = model.likelihood(np.array([2.0, 3.0, 0.0]))
+    assert isinstance(likelihood, SetLikelihood)
+    for convention in AsimovConvention:
+        settings = LimitSettings(asimov=convention)
+        assert find_upper_limits(likelihood, settings) == find_upper_limits(likelihood.inner, settings)
+    moved, centred = (
+        find_upper_limit(likelihood, settings=LimitSettings(asimov=a)).mu_ul for a in (AsimovConvention.MOVED, AsimovConvention.CENTRED)
+    )
+    assert find_upper_limit(likelihood).mu_ul == moved != centred  # HistFactory codes move auxiliary data
+    assert likelihood.mu_min == pytest.approx(-5.0 / 3.0)
+    found = find_toy_limit(likelihood, ToySettings(num_toys=300))
+    assert found.outcome is Outcome.OK and found.num_failed == 0
+    assert abs(found.mu_ul - moved) < 4.0 * found.error + 0.1 * moved
 
 
 def test_full_workspaces_come_first_and_simplified_ones_in_reserve(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@
 PEER is a Python with pyhf 0.7.6 and jax, DATABASE the unpacked text database 3.0.0, REFERENCE the reference predictions. Signals are the
 cross sections of the reference's own single regions. The surgery on the workspaces is that of SModelS 3.0.3, written down here a second
 time: positions or names of regions, control regions removed or filled, sample `bsm` with mu_SIG, lumi and the signal uncertainty.
-Every workspace that sees a signal is fitted; which one SModelS would take is decided by the smallest expected limit.
+Every workspace that sees a signal is fitted.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 import pyhf
-from scipy.optimize import brentq
+from scipy.stats import norm
 
 FOLDERS = {"ATLAS-SUSY-2018-04": "ATLAS-SUSY-2018-04-eff", "ATLAS-SUSY-2018-16": "ATLAS-SUSY-2018-16-eff"}
 LUMI_IFB = 139.0
@@ -64,7 +64,7 @@ def patch(spec: dict[str, Any], regions: list[dict[str, Any]], yields: dict[str,
 
 
 def evaluate(spec: dict[str, Any]) -> dict[str, float]:
-    """-ln L at μ = 0 and 1 and limits, observed and for data := nominal background."""
+    """-ln L at μ = 0 and 1, CLs at μ = 1 and near the limit, observed and for data := nominal background."""
     workspace = pyhf.Workspace(spec)
     model = workspace.model(modifier_settings={"normsys": {"interpcode": "code4"}, "histosys": {"interpcode": "code4p"}})
     background = np.zeros(sum(model.config.channel_nbins.values()))
@@ -80,18 +80,12 @@ def evaluate(spec: dict[str, Any]) -> dict[str, float]:
             _, value = pyhf.infer.mle.fixed_poi_fit(float(mu), data, model, return_fitted_val=True)
             found[f"nll{mu}_{kind}"] = float(value) / 2.0
         bounds = list(model.config.suggested_bounds())
-        bounds[model.config.poi_index] = (0.0, 500.0)
-
-        def excess(mu: float, data: list[float] = data, bounds: list[tuple[float, float]] = bounds) -> float:
-            cls = pyhf.infer.hypotest(mu, data, model, test_stat="qtilde", par_bounds=bounds)
-            return float(np.log(max(float(cls), 1e-12) / 0.05))
-
-        low, high = 0.5, 1.0
-        while excess(high) > 0.0:
-            low, high = high, 2.0 * high
-        while excess(low) < 0.0:
-            low, high = 0.5 * low, low
-        found[f"mu_ul_{kind}"] = float(brentq(excess, low, high, rtol=2e-4))
+        bounds[model.config.poi_index] = (0.0, 100.0)
+        mu = 1.0
+        for position in ("at_one", "near_limit"):
+            cls = float(pyhf.infer.hypotest(mu, data, model, test_stat="qtilde", par_bounds=bounds))
+            found |= {f"mu_{position}_{kind}": mu, f"cls_{position}_{kind}": cls}
+            mu = 1.96 / float(norm.isf(0.5 * cls))  # where CLs is about 0.05
     return found
 
 
