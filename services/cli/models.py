@@ -130,8 +130,8 @@ def score(
     """Score MODEL: K, T_L, μ̂, the prior, the critics' verdict and the best combination."""
     from builder.model_io import read_models
 
+    evaluator = build_evaluator(results, conventions, config, combination)  # first: a configuration may describe particles
     models = read_models(model)
-    evaluator = build_evaluator(results, conventions, config, combination)
     evaluations = [evaluator.evaluate(protomodel, with_limits=True) for protomodel in models]
     if as_json:
         rows = [evaluation_row(evaluation) for evaluation in evaluations]

@@ -106,6 +106,21 @@ function failures(h) {
   return el("p", { class: "sentence" }, `Likelihoods that could not be computed for this model: ${failed.map(([name, count]) => `${name} (${count})`).join(", ")}. They count neither for nor against it.`);
 }
 
+function nearest(h) {
+  const found = h.verdict.constraints.slice(0, 3).map((c) => {
+    const where = c.dataset_id ?? c.txnames.join(", ");
+    const expected = c.r_exp === null ? "" : ` (expected ${fixed(c.r_exp, 2)})`;
+    return `${c.analysis_ids.join(" with ")}${where ? `, ${where}` : ""}: r = ${fixed(c.r_obs, 2)}${expected}`;
+  });
+  return found.length ? el("p", { class: "sentence" }, `Nearest published results: ${found.join("; ")}.`) : null;
+}
+
+function undefinedOnes(h) {
+  if (!h.verdict.num_undefined) return null;
+  const names = Object.entries(h.verdict.undefined).map(([name, count]) => `${name} (${count})`).join(", ");
+  return el("p", { class: "sentence" }, `${plural(h.verdict.num_undefined, "prediction")} could not be judged${names ? `: ${names}` : ""}.`);
+}
+
 export function drawDetail(h, rank, isLog) {
   const host = byId("detail");
   host.hidden = false;
@@ -126,7 +141,8 @@ export function drawDetail(h, rank, isLog) {
         el("div", { class: "block" },
           el("h3", {}, "Critics"),
           el("p", { class: `reason${excluded ? " excluded" : ""}` }, `${excluded ? "Excluded" : "Allowed"}: ${h.verdict.reason}`),
-          h.verdict.num_undefined ? el("p", { class: "sentence" }, `${plural(h.verdict.num_undefined, "prediction")} could not be judged.`) : null,
+          nearest(h),
+          undefinedOnes(h),
           failures(h))),
       el("div", {}, decays(h), el("div", { class: "block" }, ...production(h)))));
 }
