@@ -78,7 +78,7 @@ def build_store(folder: Path, full: str | None) -> ResultsStore:
     result = database.result(FOLDER, *lines)
     for name in "ABC":
         database.efficiencies(database.region(result, name, observed=5, expected=5.0))
-    first = {"SR_1": ([5.0], [6.0]), "SR_2": ([5.0], [4.0])}
+    first = {"SR_1": ([5.0], [8.0]), "SR_2": ([5.0], [4.0])}
     (result / "first.json").write_text(json.dumps(make_workspace(first)))
     (result / "second.json").write_text(json.dumps(make_workspace({"SR_3": ([5.0], [5.0])}, relative_error=0.1)))
     if full is not None:
