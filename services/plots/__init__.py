@@ -1,0 +1,1 @@
+"""Pictures for files, drawn with matplotlib (extra `plots`)."""
