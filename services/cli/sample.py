@@ -105,19 +105,22 @@ def build_ladder(config: str, store_path: str) -> Ladder:
     from builder.sampling.tempering import Ladder
     from configs.schema import RunConfig
     from database.results.store import open_store
+    from inference.priors import PriorName
     from services.campaign.selection import combine_as_configured, select_results
 
     settings = RunConfig.model_validate_json(config)
     selected = select_results(open_store(Path(store_path)), settings.results)
     evaluator = Evaluator(selected, settings.evaluation, combine_as_configured(selected, settings.results))
-    walk = settings.walk
+    walk, score = settings.walk, settings.evaluation.score
+    if score.prior is PriorName.BIC or settings.evaluation.penalties:
+        raise ConfigError("evaluation: the prior bic and penalties depend on the data or are not normalised; sampling takes neither")
     if walk.pool != PoolSettings(allowed_particles=walk.pool.allowed_particles):
         raise ConfigError(
             "walk.pool: sampling knows the standard pool and allowed_particles, not catalogues, channel lists, caps or susy_like"
         )
     space = Space(settings.sampling, walk.rules, frozenset(POOL_PIDS) - frozenset(walk.particle_pool.pids))
     likelihood = StoreLikelihood(evaluator, settings.sampling)
-    return Ladder(Prior(space, settings.evaluation.score), likelihood, settings.campaign.seed)
+    return Ladder(Prior(space, score), likelihood, settings.campaign.seed)
 
 
 def describe_run(settings: RunConfig, results: ResultsInUse) -> dict[str, Any]:
