@@ -18,6 +18,7 @@ from inference.analysis_models.placed import UnusableModelError
 from inference.analysis_models.protocol import AnalysisLikelihood, AnalysisModel
 from inference.analysis_models.region_sets import RegionSetsModel, SetLikelihood, find_region_sets
 from inference.analysis_models.registry import find_analysis_model
+from inference.likelihoods.histfactory import HistFactoryLikelihood
 from inference.limits import AsimovConvention, LimitSettings, find_upper_limit, find_upper_limits
 from inference.settings import Conventions
 from inference.toys import ToySettings, find_toy_limit
@@ -106,7 +107,7 @@ def test_the_more_sensitive_workspace_speaks(tmp_path: Path) -> None:
 def test_limits_and_toys_of_an_analysis_are_those_of_the_chosen_workspace(tmp_path: Path) -> None:
     model = find_model(build_store(tmp_path, None))
     likelihood = model.likelihood(np.array([2.0, 3.0, 0.0]))
-    assert isinstance(likelihood, SetLikelihood)
+    assert isinstance(likelihood, SetLikelihood) and isinstance(likelihood.inner, HistFactoryLikelihood)
     for convention in AsimovConvention:
         settings = LimitSettings(asimov=convention)
         assert find_upper_limits(likelihood, settings) == find_upper_limits(likelihood.inner, settings)
@@ -114,7 +115,7 @@ def test_limits_and_toys_of_an_analysis_are_those_of_the_chosen_workspace(tmp_pa
         find_upper_limit(likelihood, settings=LimitSettings(asimov=a)).mu_ul for a in (AsimovConvention.MOVED, AsimovConvention.CENTRED)
     )
     assert find_upper_limit(likelihood).mu_ul == moved != centred  # HistFactory codes move auxiliary data
-    assert likelihood.mu_min == pytest.approx(-5.0 / 3.0)
+    assert likelihood.mu_min == likelihood.inner.mu_min < 0.0
     found = find_toy_limit(likelihood, ToySettings(num_toys=300))
     assert found.outcome is Outcome.OK and found.num_failed == 0
     assert abs(found.mu_ul - moved) < 4.0 * found.error + 0.1 * moved
