@@ -33,7 +33,8 @@ APRIORI, OBSERVED, APRIORI_ASIMOV, OBSERVED_ASIMOV = range(4)
 
 _OUTPUTS = {DataKind.OBSERVED: OBSERVED, DataKind.APRIORI: APRIORI, DataKind.APOSTERIORI: OBSERVED_ASIMOV}
 _ASIMOV = {OBSERVED: OBSERVED_ASIMOV, APRIORI: APRIORI_ASIMOV, OBSERVED_ASIMOV: OBSERVED_ASIMOV, APRIORI_ASIMOV: APRIORI_ASIMOV}
-_NUM_SCANNED = 16
+_NUM_SCANNED = 8
+_MAX_REMEMBERED = 64
 _MAX_ITERATIONS = 80
 _ROUNDING = 1e-9
 """Relative tolerance at the edges of a domain."""
@@ -131,7 +132,7 @@ class LearnedLikelihood:
         self.output = output
         self.largest_mu = model.largest_strength(self.signal)
         self._zero = model.without_signal(output)
-        self._last: tuple[float, LearnedPoint] | None = None
+        self._points = {0.0: self._zero}
 
     @property
     def outcome(self) -> Outcome:
@@ -151,11 +152,14 @@ class LearnedLikelihood:
 
     def point(self, mu: float) -> LearnedPoint:
         """The network at a signal strength; nan outside of the domain."""
-        if self._last is None or self._last[0] != mu:
+        point = self._points.get(mu)
+        if point is None:
             if not 0.0 <= mu <= self.largest_mu:
                 return LearnedPoint(math.nan, np.full(self.signal.size, math.nan))
-            self._last = (mu, self.model.evaluate(self.model.layout.background + mu * self.signal, self.output) if mu else self._zero)
-        return self._last[1]
+            point = self.model.evaluate(self.model.layout.background + mu * self.signal, self.output)
+            if len(self._points) < _MAX_REMEMBERED:
+                self._points[mu] = point
+        return point
 
     def nll(self, mu: float) -> float:
         """-ln L(μ) with all constants of the model that was learned; nan outside of the domain."""
