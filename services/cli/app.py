@@ -9,7 +9,7 @@ import typer
 
 from database.campaigns.repository import CampaignNotFoundError, DatabaseNotFoundError, HiscoreNotFoundError
 from database.errors import UserFacingError
-from services.cli import campaigns, combinability, explain, hiscores, limits, models, results, sample, serve, surrogate
+from services.cli import campaigns, combinability, explain, hiscores, limits, models, results, sample, serve, surrogate, workspaces
 from services.log_setup import set_up_logging
 
 EXIT_BAD_INPUT = 2
@@ -46,7 +46,7 @@ def _options(
     set_up_logging(verbose)
 
 
-for module in (campaigns, hiscores, results, models, combinability, explain, limits, sample, serve, surrogate):
+for module in (campaigns, hiscores, results, models, combinability, explain, limits, sample, serve, surrogate, workspaces):
     module.register(app)
 
 
