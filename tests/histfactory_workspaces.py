@@ -26,15 +26,15 @@ def _vector(size: int, values: st.SearchStrategy[float]) -> st.SearchStrategy[li
 def _sample(draw: st.DrawFn, name: str, channel: str, num_bins: int, has_staterror: bool, num_factors: int) -> dict[str, Any]:
     data = draw(_vector(num_bins, _YIELDS))
     modifiers: list[dict[str, Any]] = []
-    for key in draw(st.sets(st.sampled_from(["shape_a", "shape_b", "both"]))):
+    for key in sorted(draw(st.sets(st.sampled_from(["shape_a", "shape_b", "both"])))):
         low, high = ([y * f for y, f in zip(data, draw(_vector(num_bins, _SCALES)), strict=True)] for _ in range(2))
         if draw(st.booleans()):  # shifts where nothing is expected
             high = [y + 0.25 for y in high]
         modifiers.append({"name": key, "type": "histosys", "data": {"lo_data": low, "hi_data": high}})
-    for key in draw(st.sets(st.sampled_from(["norm_a", "norm_b", "both"]))):
-        modifiers.append({"name": key, "type": "normsys", "data": {"lo": draw(_FACTORS), "hi": draw(_FACTORS)}})
-    for key in draw(st.sets(st.sampled_from(["scale_a", "scale_b"]), max_size=1)):
-        modifiers.append({"name": key, "type": "normfactor", "data": None})
+    norms = draw(st.sets(st.sampled_from(["norm_a", "norm_b", "both"])))
+    modifiers += [{"name": key, "type": "normsys", "data": {"lo": draw(_FACTORS), "hi": draw(_FACTORS)}} for key in sorted(norms)]
+    scales = draw(st.sets(st.sampled_from(["scale_a", "scale_b"]), max_size=1))
+    modifiers += [{"name": key, "type": "normfactor", "data": None} for key in sorted(scales)]
     if draw(st.booleans()):
         modifiers.append({"name": "lumi", "type": "lumi", "data": None})
     if draw(st.booleans()) and num_bins <= num_factors:
@@ -48,8 +48,12 @@ def _sample(draw: st.DrawFn, name: str, channel: str, num_bins: int, has_staterr
 
 
 @st.composite
-def workspaces(draw: st.DrawFn) -> dict[str, Any]:
-    """A workspace with one to three channels; the signal is one of its samples."""
+def workspaces(draw: st.DrawFn, is_plausible: bool = False) -> dict[str, Any]:
+    """A workspace with one to three channels; the signal is one of its samples.
+
+    Args:
+        is_plausible: whether the observations are near the nominal background, else anything.
+    """
     names = draw(st.permutations(["SR", "CR_top", "b"]))[: draw(st.integers(1, 3))]
     sizes = {name: draw(st.integers(1, 3)) for name in names}
     first_size = sizes[min(names)]  # pyhf sizes a shapefactor by the first channel that has it
@@ -65,7 +69,10 @@ def workspaces(draw: st.DrawFn) -> dict[str, Any]:
         if draw(st.booleans()):
             signal["modifiers"].append({"name": "norm_a", "type": "normsys", "data": {"lo": 0.9, "hi": 1.1}})
         channels.append({"name": name, "samples": [*samples, signal]})
-        observations.append({"name": name, "data": draw(_vector(sizes[name], st.integers(0, 80).map(float)))})
+        nominal = [sum(sample["data"][i] for sample in samples) for i in range(sizes[name])]
+        seen = [round(y * f) + 0.0 for y, f in zip(nominal, draw(_vector(sizes[name], st.floats(0.7, 1.4))), strict=True)]
+        anything = draw(_vector(sizes[name], st.integers(0, 80).map(float)))
+        observations.append({"name": name, "data": seen if is_plausible else anything})
     _fix_first_shapefactor(channels, sizes)
     parameters: list[dict[str, Any]] = [
         {"name": "lumi", "inits": [1.0], "bounds": [[0.9, 1.1]], "auxdata": [1.0], "sigmas": [0.02], "fixed": draw(st.booleans())}

@@ -28,6 +28,8 @@ _MAX_PRODUCTS = 50
 """Hessian products per Newton step."""
 _SMALLEST_GAIN = 1e-10
 """A step that promises to lower -ln L by less than this is not needed."""
+_SMALLEST_GAIN_OF_MU = 1e-14
+"""The same where μ is fitted: the error of μ goes with the root of the gain."""
 _LAST_ENERGY = 1e-6
 """A full step from this close (twice the promised gain) ends within the smallest gain."""
 _FIRST_DAMPING = 1e-3
@@ -88,12 +90,13 @@ def _choose_sides(
 
 @njit(cache=True)
 def _solve_newton(
-    problem: Problem, theta: FloatArray, work: Work, rest: FloatArray, tolerance: float, step: FloatArray
+    problem: Problem, theta: FloatArray, work: Work, rest: FloatArray, tolerance: float, smallest: float, step: FloatArray
 ) -> tuple[float, int, bool]:
     """Conjugate gradients on H step = rest.
 
     Args:
         rest: in and out, what remains of the right-hand side; 0 for parameters that stay.
+        smallest: nothing is done if the first energy is below this.
         tolerance: the energy restᵀ M⁻¹ rest falls by this factor; if negative, by its own first value within [1e-4, 0.05].
         step: output.
 
@@ -106,7 +109,7 @@ def _solve_newton(
     solve_metric(problem, work, rest, z)
     energy = dot(rest, z)
     first_energy = energy
-    if energy < 2.0 * _SMALLEST_GAIN and tolerance < 0.0:
+    if energy < smallest:
         return first_energy, 0, True
     target = (tolerance if tolerance > 0.0 else min(0.05, max(first_energy, 1e-4))) * first_energy
     d[:] = z
@@ -145,7 +148,7 @@ def _profile_curvature(problem: Problem, theta: FloatArray, work: Work) -> float
     for p in range(size):
         direction[p] = image[p] if work.inverse[p] > 0.0 else 0.0
     rest = direction.copy()
-    _solve_newton(problem, theta, work, rest, 1e-12, step)
+    _solve_newton(problem, theta, work, rest, 1e-12, 0.0, step)
     return image[poi] - dot(direction, step)  # type: ignore[no-any-return]
 
 
@@ -183,6 +186,8 @@ def fit_parameters(
     lower, upper = problem.lower.copy(), problem.upper.copy()
     lower[poi], upper[poi] = mu_low, math.inf
     has_kinks = problem.has_kink.any()
+    smallest = 2.0 * (_SMALLEST_GAIN_OF_MU if is_mu_free else _SMALLEST_GAIN)
+    last_energy = 1e-4 * _LAST_ENERGY if is_mu_free else _LAST_ENERGY
     for p in range(size):
         theta[p] = min(max(start[p], lower[p]), upper[p]) if is_free[p] else start[p]
     theta[poi] = mu
@@ -214,9 +219,9 @@ def fit_parameters(
             break
         for p in range(size):
             rest[p] = -gradient[p] if inverse[p] > 0.0 else 0.0
-        energy, num_products, is_convex = _solve_newton(problem, theta, work, rest, -1.0, step)
+        energy, num_products, is_convex = _solve_newton(problem, theta, work, rest, -1.0, smallest, step)
         products += num_products
-        if energy < 2.0 * _SMALLEST_GAIN:
+        if energy < smallest:
             has_converged = True
             break
         descent = dot(gradient, step)
@@ -247,7 +252,7 @@ def fit_parameters(
             damping = max(10.0 * damping, _FIRST_DAMPING)
         elif length == 1.0:
             damping = 0.1 * damping if damping > _FIRST_DAMPING else 0.0
-        is_last = is_convex and damping == 0.0 and length == 1.0 and energy < _LAST_ENERGY
+        is_last = is_convex and damping == 0.0 and length == 1.0 and energy < last_energy
         value = trial_value
         theta[:] = trial
         mean[:] = work.mean

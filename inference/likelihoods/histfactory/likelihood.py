@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from inference.likelihoods.histfactory.model import HistFactoryFit, HistFactoryModel, ModelData
 from inference.likelihoods.protocol import LogRatio
 from inference.types import DataKind, FloatArray, Outcome
+
+if TYPE_CHECKING:
+    from inference.likelihoods.histfactory.model import HistFactoryFit, HistFactoryModel, ModelData
 
 _MAX_REMEMBERED = 64
 

@@ -13,6 +13,7 @@ from inference.likelihoods.histfactory.compiler import compile_problem
 from inference.likelihoods.histfactory.errors import WorkspaceError
 from inference.likelihoods.histfactory.fit import fit_parameters
 from inference.likelihoods.histfactory.kernels import evaluate_objective
+from inference.likelihoods.histfactory.likelihood import HistFactoryLikelihood
 from inference.likelihoods.histfactory.parameters import Constraint
 from inference.likelihoods.histfactory.scan import tabulate_functions
 from inference.likelihoods.histfactory.search import find_minimum, measure
@@ -134,6 +135,10 @@ class HistFactoryModel:
     def num_parameters(self) -> int:
         """Number of parameters, the signal strength and fixed ones included."""
         return len(self.parameter_names)
+
+    def likelihood(self, yields: FloatArray, data_kind: DataKind = DataKind.OBSERVED) -> HistFactoryLikelihood:
+        """Likelihood of a signal with these expected events at μ = 1 per bin, shape (num_bins,)."""
+        return HistFactoryLikelihood(self, yields, data_kind)
 
     def signal_arrays(self, yields: ArrayLike, errors: ArrayLike | None = None) -> SignalArrays:
         """Prepares a signal.

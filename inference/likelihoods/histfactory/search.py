@@ -4,7 +4,8 @@
 2. At the minimum found, `scan` lists other valleys of single nuisances. All that are deeper make one new start together, the
    deepest one alone another, and those that are nearly as deep one each. This repeats while it helps.
 3. Models with a normalisation that grows more than 20-fold per standard deviation (`is_wild`) have minima that no single
-   nuisance leads to: there fits also start at the nominal values and at a few scattered points, always the same.
+   nuisance leads to: there, and where a fit is poor, fits also start at the nominal values and at a few scattered points,
+   always the same.
 
 Nothing here depends on earlier calls, nor on random numbers that differ between calls.
 """
@@ -75,7 +76,7 @@ def find_minimum(
             break
         found = best
         others = [(parameters, best.mu) for parameters in _other_starts(model, data, signal, best.parameters)]
-        if number == 0 and model.is_wild:
+        if number == 0 and (model.is_wild or _is_poor(model, data, signal, best)):
             ceiling = best.nll + _HIGHEST
             others += [(x, best.mu) for x in _scattered_starts(model, start, best.mu) if model.nll_at(x, signal, data) < ceiling]
         if is_mu_free and number == 0:
@@ -142,6 +143,17 @@ def _signal_scale(fit: HistFactoryFit, data: ModelData, signal: SignalArrays) ->
     if not information > 0.0:
         information = float((signal.yields**2 / np.maximum(data.counts, 1.0)).sum())
     return 1.0 / math.sqrt(information) if information > 0.0 else 0.0
+
+
+def _is_poor(model: HistFactoryModel, data: ModelData, signal: SignalArrays, fit: HistFactoryFit) -> bool:
+    """Whether a fit describes the data so badly that another minimum is likely to do better: deviance above 4 per bin + 10."""
+    counts = data.counts
+    deviance = 2.0 * float((fit.means - counts).sum())
+    is_seen = counts > 0.0
+    deviance += 2.0 * float((counts[is_seen] * np.log(counts[is_seen] / fit.means[is_seen])).sum())
+    pulls = (fit.parameters - data.auxdata) ** 2 * signal.weight
+    deviance += float(pulls[model.table.constraint == Constraint.NORMAL].sum())
+    return deviance > 4.0 * model.num_bins + 10.0
 
 
 def _scattered_starts(model: HistFactoryModel, start: FloatArray, mu: float) -> list[FloatArray]:
