@@ -17,10 +17,11 @@ if TYPE_CHECKING:
 def score_line(evaluation: Evaluation) -> str:
     """K and what it is made of."""
     terms = evaluation.prior_terms
+    penalties = "".join(f", {name.replace('_', ' ')} {number(2 * value)}" for name, value in terms.penalties.items())
     return (
         f"K = {number(evaluation.k)}   T_L = {number(evaluation.tl)}   μ̂ = {_strength(evaluation.mu_hat)}   "
         f"μ_max = {_strength(evaluation.mu_max)}   2 ln π = {number(2 * evaluation.log_prior)} (particles {terms.num_particles}, "
-        f"branching ratios {terms.num_branching_ratios}, signal strengths {terms.num_ssms:g})"
+        f"branching ratios {terms.num_branching_ratios}, signal strengths {terms.num_ssms:g}{penalties})"
     )
 
 
