@@ -28,6 +28,7 @@ from inference.likelihoods.batch import (
 )
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.protocol import Likelihood
+from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood, profile_region
 from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood, gaussian_of_limits
 from inference.settings import Conventions
@@ -202,6 +203,7 @@ class Candidates:
 
     def __init__(self, predictions: Predictions, store: ResultsStore, settings: ScoreSettings) -> None:
         self._predictions, self._store, self._conventions = predictions, store, settings.conventions
+        self._signal_uncertainty = settings.signal_uncertainty
         facts = _facts_of(store)
         own = self._own_combinations(settings, facts) if settings.use_combined else {}
         is_combined = np.zeros(int(facts.analysis.max(initial=-1)) + 1, dtype=np.bool_)
@@ -250,6 +252,11 @@ class Candidates:
             else:
                 kind[i] = OTHER
                 others.append((i, likelihood))
+        if self._signal_uncertainty > 0.0:
+            for i in np.flatnonzero(kinds == PredictionKind.EFFICIENCY_MAP).tolist():
+                likelihood = self._region_likelihood(parameters[i])
+                kind[i], is_bent[i], is_usable[i] = OTHER, True, likelihood.outcome is Outcome.OK
+                others.append((i, likelihood))
         signal = np.concatenate([np.empty(0), *(likelihood.signal for likelihood in covariances)])
         curves = Curves(kind, parameters, np.zeros(size), is_bent, part, signal, pack_covariances(covariances))
         prepare_regions(curves, is_usable)
@@ -268,13 +275,19 @@ class Candidates:
             raise IndexError(i)
         predictions, row = self._predictions, int(self.rows[i])
         kind = PredictionKind(int(predictions.kind[row]))
-        n, b, error, signal = self.curve_set.curves.parameters[i].tolist()
+        parameters = self.curve_set.curves.parameters[i]
         likelihood: Likelihood
         if kind is PredictionKind.COMBINED:
             likelihood = self._own[row]
         elif kind is PredictionKind.UPPER_LIMIT:
-            likelihood = TruncatedGaussianLikelihood(n, error)
+            likelihood = TruncatedGaussianLikelihood(float(parameters[0]), float(parameters[2]))
         else:
-            likelihood = SingleRegionLikelihood(n, b, error, signal, conventions=self._conventions)
+            likelihood = self._region_likelihood(parameters)
         dataset = -1 if kind is PredictionKind.COMBINED else int(predictions.dataset[row])
         return Candidate(row, int(self.results[i]), dataset, self.analysis_id(i), kind, likelihood)
+
+    def _region_likelihood(self, parameters: FloatArray) -> Likelihood:
+        """Likelihood of one region from n, b, δ, s [events]."""
+        n, b, error, signal = parameters.tolist()
+        region = SingleRegionLikelihood(n, b, error, signal, conventions=self._conventions)
+        return UncertainSignalLikelihood(region, self._signal_uncertainty) if self._signal_uncertainty > 0.0 else region

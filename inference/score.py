@@ -73,6 +73,9 @@ class ScoreSettings(BaseModel):
     full_likelihoods: bool = Field(
         True, description="whether full likelihoods (HistFactory) enter; without them such an analysis is one signal region: faster"
     )
+    signal_uncertainty: float = Field(
+        0.0, ge=0, lt=5, description="relative log-normal uncertainty of the signal in single regions; 0: none, as in the reference"
+    )
     use_upper_limits: bool = Field(True, description="whether pairs of limits enter as truncated Gaussians")
     max_asymmetry: float = Field(
         0.4, ge=0, le=1, description="pairs of limits with a larger |obs - exp|/(obs + exp) are not used; 1: all are"

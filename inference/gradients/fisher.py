@@ -5,7 +5,7 @@
 (the expectation of the second derivative, where the term with ∂²s/∂θ² vanishes; arXiv:1007.1727 §2). With λ the mean and n the data
 (n = λ where expected, the nuisances then at their central values):
 
-    single region:        C = n/(λ² + n δ²), expected 1/(λ + δ²)
+    single region:        C = n/(λ² + n δ²), expected 1/(λ + δ²); with an uncertain signal from the slopes beside μ
     covariance V:         C = A - A T (TᵀAT + H)⁻¹ TA, A = diag(n/λ²), T = ∂λ/∂nuisance, H = V⁻¹ and, at second order, the bend of λ;
                           at first order, expected: C = (diag(λ) + V)⁻¹
     full likelihood:      differences of the exact first derivative (`curvature`)
@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,10 +29,11 @@ from inference.analysis_models.protocol import AnalysisLikelihood
 from inference.analysis_models.region_sets import SetLikelihood
 from inference.analysis_models.registry import find_analysis_model
 from inference.gradients.curvature import information_along, workspace_information
-from inference.gradients.likelihoods import build_region_likelihood
+from inference.gradients.likelihoods import build_region_likelihood, with_signal_uncertainty
 from inference.gradients.predictions import PredictionGradients
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
 from inference.likelihoods.histfactory.likelihood import HistFactoryLikelihood
+from inference.likelihoods.protocol import Likelihood
 from inference.likelihoods.truncated_gaussian import CONFIDENCE_FACTOR
 from inference.score import ScoreSettings
 from inference.types import DataKind, FloatArray, PredictionKind, Predictions
@@ -109,6 +111,9 @@ def member_information(
         curvature = 1.0 / (mean + variance) if mean > 0.0 else 0.0
         if data_kind is DataKind.OBSERVED:
             curvature = _observed_curvature(region.observed, mean, region.background, variance)
+        if settings.signal_uncertainty > 0.0 and region.signal > 0.0:
+            data = region if data_kind is DataKind.OBSERVED else replace(region, observed=mean)
+            curvature = _uncertain_curvature(with_signal_uncertainty(data, settings), mu, region.signal)
         slope = mu * store.results[int(predictions.result[row])].lumi_ifb * gradients.xsec_fb[row]
         return curvature * np.outer(slope, slope)
     xsec, limit = float(predictions.xsec_fb[row]), float(predictions.ul_exp_fb[row])
@@ -124,6 +129,12 @@ def _observed_curvature(n: float, without_nuisance: float, background: float, va
     mean = 0.5 * (shifted + math.sqrt(shifted * shifted + 4.0 * variance * n))
     smallest = without_nuisance - background
     return n / (mean * mean + n * variance) if mean > smallest else n / smallest**2
+
+
+def _uncertain_curvature(likelihood: Likelihood, mu: float, signal: float) -> float:
+    """d²(-ln L)/ds² of a region with an uncertain signal, from its exact slope on both sides of μ."""
+    step = 1e-4 * max(mu, likelihood.sigma_mu)
+    return (likelihood.log_ratio(mu - step).slope - likelihood.log_ratio(mu + step).slope) / (2.0 * step * signal * signal)
 
 
 def _of_combination(
@@ -210,7 +221,7 @@ def build_information(parts: Sequence[FloatArray], names: Sequence[str]) -> Fish
     size = len(names)
     usable = [part for part in parts if np.isfinite(part).all()]
     matrix: FloatArray = np.sum(usable, axis=0) if usable else np.zeros((size, size))
-    scale = np.sqrt(np.diag(matrix))
+    scale = np.sqrt(np.maximum(np.diag(matrix), 0.0))  # at observed data a curve may bend the wrong way: it constrains nothing
     active = np.flatnonzero(scale > 0.0)
     inverse_scale = np.zeros(size)
     inverse_scale[active] = 1.0 / scale[active]

@@ -18,6 +18,8 @@ from scipy import special
 
 from inference.analysis_models.registry import find_analysis_model
 from inference.gradients.predictions import PredictionGradients
+from inference.likelihoods.protocol import Likelihood
+from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.likelihoods.truncated_gaussian import CONFIDENCE_FACTOR, asymmetry, build_truncated_gaussian
 from inference.score import ScoreSettings
@@ -74,10 +76,15 @@ def build_region_likelihood(row: int, predictions: Predictions, store: ResultsSt
     return SingleRegionLikelihood(observed, background, error, signal, conventions=settings.conventions)
 
 
+def with_signal_uncertainty(region: SingleRegionLikelihood, settings: ScoreSettings) -> SingleRegionLikelihood | UncertainSignalLikelihood:
+    """The likelihood of a region with the signal uncertainty of the score, if it has one."""
+    return UncertainSignalLikelihood(region, settings.signal_uncertainty) if settings.signal_uncertainty > 0.0 else region
+
+
 def _of_region(
     mu: float, row: int, predictions: Predictions, gradients: PredictionGradients, store: ResultsStore, settings: ScoreSettings
 ) -> LikelihoodGradient:
-    likelihood = build_region_likelihood(row, predictions, store, settings)
+    likelihood: Likelihood = with_signal_uncertainty(build_region_likelihood(row, predictions, store, settings), settings)
     value, slope = likelihood.log_ratio(mu)
     # L depends on μ s alone: d ln L/d ln s = μ d ln L/dμ
     gradient = mu * slope / float(predictions.xsec_fb[row]) * gradients.xsec_fb[row]

@@ -26,6 +26,7 @@ from inference.gradients.planes import column_slope, locate_with_slopes
 from inference.gradients.predictions import PredictionGradients
 from inference.interpolation import MAX_FULL, build_grid_arrays, evaluate_columns
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.likelihoods.truncated_gaussian import build_truncated_gaussian
 from inference.score import ScoreSettings
@@ -354,6 +355,28 @@ def test_observed_information_is_the_curvature(build: Build, observed: float) ->
     curvature = (likelihood.nll(1.0 + step) - 2.0 * likelihood.nll(1.0) + likelihood.nll(1.0 - step)) / step**2
     ssm = information.names.index("ssm(-1000006,1000006)")
     assert information.matrix[ssm, ssm] * 1e-6 == pytest.approx(curvature, rel=1e-4, abs=1e-4)
+
+
+@pytest.mark.parametrize("observed", [2.0, 9.0])
+def test_uncertain_signals(build: Build, observed: float) -> None:
+    """Gradient and observed information of a region whose signal is uncertain by 30 %, against differences of the profiled ln L."""
+    settings = EvaluationSettings(score=ScoreSettings(signal_uncertainty=0.3))
+    evaluator = build(lambda text: write_region(text, int(observed), error=1.5), settings)
+    model = stops(300.0, 50.0, 1e-3)
+    found = evaluate_with_gradient(evaluator, model, is_smooth=True)
+    signal = 137.0 * float(found.predictions.smooth.xsec_fb[0])
+    likelihood = UncertainSignalLikelihood(SingleRegionLikelihood(observed, 4.0, 1.5, signal), 0.3)
+    (member,) = found.members
+    mu = found.evaluation.mu_hat
+    i = found.parameters.names.index("ssm(-1000006,1000006)")
+    assert member.likelihood.log_ratio_gradient[i] == pytest.approx(mu * likelihood.log_ratio(mu).slope / 1e-3, rel=1e-6, abs=1e-6)
+    information = fisher_information(evaluator, model, data_kind=DataKind.OBSERVED)
+    step = 1e-3
+    curvature = (likelihood.nll(1.0 + step) - 2.0 * likelihood.nll(1.0) + likelihood.nll(1.0 - step)) / step**2
+    assert information.matrix[i, i] * 1e-6 == pytest.approx(curvature, rel=1e-4, abs=1e-4)
+    expected = fisher_information(evaluator, model)
+    spread = signal * math.log(1.3)
+    assert expected.matrix[i, i] * 1e-6 == pytest.approx(signal**2 / (signal + 4.0 + 1.5**2 + spread**2), rel=1e-3)
 
 
 def test_profiled_curvature_of_correlated_regions() -> None:

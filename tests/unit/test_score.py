@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from inference.combination import CombinationRule, find_best_combination
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.protocol import LogRatio
+from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
 from inference.likelihoods.truncated_gaussian import TruncatedGaussianLikelihood
 from inference.score import PriorName, RegionChoice, ScoreSettings, k_score, log_prior, score, select_candidates
@@ -143,6 +144,19 @@ def test_choice_of_region_and_switches(store: Any) -> None:
     assert chosen["ATLAS-A"] == 0  # 8 seen, 3.8 + 2 expected: likelier than 3 seen, 4 + 3 expected
     everything = ScoreSettings(max_asymmetry=1.0)
     assert sum(c.kind == UL for c in select_candidates(predictions, store, everything)) == 2
+
+
+def test_uncertain_signals_of_single_regions(store: Any) -> None:
+    """An option: the same regions, with a pull of the signal that lets a large one fit as well."""
+    rows = [(0, 0, EM, 2.0, 2.0, 1.0)]  # 20 events expected where 4.2 are seen above 3.8
+    everything = np.zeros((4, 4), dtype=np.bool_)
+    settings = [ScoreSettings(signal_uncertainty=u, fixed_strength=True) for u in (0.0, 0.3)]
+    certain, uncertain = (score(make_predictions(rows), store, everything, math.inf, s) for s in settings)
+    assert uncertain.tl > certain.tl + 1.0
+    (candidate,) = select_candidates(make_predictions(rows), store, settings[1])
+    assert isinstance(candidate.likelihood, UncertainSignalLikelihood)
+    assert candidate.likelihood.region == SingleRegionLikelihood(8.0, 3.8, 1.0, pytest.approx(20.0))
+    assert uncertain.tl == pytest.approx(2.0 * candidate.likelihood.log_ratio(1.0).value, abs=1e-9)
 
 
 def test_region_without_expected_limit_loses(store: Any) -> None:

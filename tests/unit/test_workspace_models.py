@@ -116,7 +116,7 @@ def test_limits_and_toys_of_an_analysis_are_those_of_the_chosen_workspace(tmp_pa
     )
     assert find_upper_limit(likelihood).mu_ul == moved != centred  # HistFactory codes move auxiliary data
     assert likelihood.mu_min == likelihood.inner.mu_min < 0.0
-    found = find_toy_limit(likelihood, ToySettings(num_toys=300))
+    found = find_toy_limit(likelihood, ToySettings(num_toys=120))
     assert found.outcome is Outcome.OK and found.num_failed == 0
     assert abs(found.mu_ul - moved) < 4.0 * found.error + 0.1 * moved
 
