@@ -13,7 +13,7 @@ class SurrogateSettings(BaseModel):
     radius: float | None = Field(
         None,
         gt=0,
-        description="domain: signals with √(Σ s²/v) up to this, v = variance of a signal in that region alone; none: 2.5 × expected limits",
+        description="domain: signals with √(Σ s²/v) up to this, v = variance of a signal in that region alone; none: 3 × expected limits",
     )
     num_signals: int = Field(6000, ge=20, description="signal patterns for which the source model is evaluated")
     num_strengths: int = Field(2, ge=1, le=20, description="signal strengths per pattern")

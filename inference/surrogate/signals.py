@@ -17,7 +17,7 @@ from inference.surrogate.settings import SurrogateSettings
 from inference.types import DataKind, FloatArray, Outcome
 
 _NUM_PROBES = 40
-_LIMITS = 2.5
+_LIMITS = 3.0
 """Automatic radius in units of the expected limit: room for observed limits of excesses and for signals that are excluded."""
 _SMALLEST_RADIUS = 4.0
 
@@ -72,7 +72,7 @@ def draw_directions(num: int, variances: FloatArray, patterns: FloatArray, share
 def choose_radius(
     model: AnalysisModel, variances: FloatArray, patterns: FloatArray, settings: SurrogateSettings, rng: np.random.Generator
 ) -> float:
-    """r of the settings, or 2.5 × the expected limit of nine in ten signals."""
+    """r of the settings, or 3 × the expected limit of nine in ten signals."""
     if settings.radius is not None:
         return settings.radius
     limits = []

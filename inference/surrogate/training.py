@@ -12,8 +12,6 @@ import numpy as np
 
 from database.errors import UserFacingError
 from inference.analysis_models.protocol import AnalysisModel
-from inference.likelihoods.learned import LearnedModel
-from inference.likelihoods.learned_layout import read_layout
 from inference.networks.network import Network
 from inference.networks.onnx_file import OnnxFile, format_onnx, parse_onnx
 from inference.surrogate.export import build_graph, describe_graph
@@ -164,13 +162,6 @@ def measure_error(graph: OnnxFile, test: Samples, variances: FloatArray) -> Erro
         float(np.quantile(slope_error, 0.95)),
         len(u),
     )
-
-
-def read_surrogate(content: bytes) -> LearnedModel:
-    """The learned model of a surrogate that was just made."""
-    file = parse_onnx(content)
-    network = Network(file)
-    return LearnedModel(network, read_layout(file.metadata, network.num_inputs, len(DATA_NAMES)))
 
 
 def _named(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

@@ -34,7 +34,7 @@ def train(
     results: ResultsOption = None,
     set_name: Annotated[str | None, typer.Option("--set", help="Set of regions, or workspace, of a result with several.")] = None,
     channels: Annotated[str | None, typer.Option(help="Channels of a workspace with signal, separated by commas; none: by name.")] = None,
-    radius: Annotated[float | None, typer.Option(min=0.1, help="Domain in standard deviations; none: 2.5 × expected limits.")] = None,
+    radius: Annotated[float | None, typer.Option(min=0.1, help="Domain in standard deviations; none: 3 × expected limits.")] = None,
     num_signals: Annotated[int, typer.Option(min=20, help="Signals for which the statistical model is evaluated.")] = 6000,
     num_strengths: Annotated[int, typer.Option(min=1, max=20, help="Signal strengths per signal.")] = 2,
     hidden: Annotated[str, typer.Option(help="Neurons per hidden layer, separated by commas.")] = "64,64",
