@@ -58,7 +58,7 @@ def functions_of(state: SamplerState, prior: Prior) -> list[float]:
     kappas = [(math.log(kappa) - low) / (high - low) for kappa in state.kappas]
     num_on = sum(number != OFF for number in state.kappa_class.values())
     sizes = [len(members) for members in state.class_members()]
-    num_available = sum(len(available_groups(pid, state.masses)) for pid in state.others)
+    num_available = sum(len(available_groups(pid, state.masses, space.channels)) for pid in state.others)
     return [
         *(float(pid in state.masses) for pid in space.pool),
         float(num_others),

@@ -26,6 +26,7 @@ from builder.sampling.likelihood import LogLikelihood, Weight
 from builder.sampling.moves.catalogue import WeighedMove
 from builder.sampling.moves.protocol import Move
 from builder.sampling.prior import Prior
+from builder.sampling.space import Space
 from inference.types import Outcome
 
 ADAPTATION_POWER = -0.6
@@ -57,11 +58,11 @@ def first_scales(catalogue: Sequence[WeighedMove]) -> dict[str, float]:
     return {weighed.move.name: weighed.move.first_scale for weighed in catalogue if weighed.move.first_scale is not None}
 
 
-def weigh(chain: ChainState, log_likelihood: LogLikelihood) -> ChainState:
+def weigh(chain: ChainState, space: Space, log_likelihood: LogLikelihood) -> ChainState:
     """Return the chain with its likelihood known."""
     if chain.weight is not None:
         return chain
-    weight = log_likelihood(chain.state.to_protomodel())
+    weight = log_likelihood(space.model_of(chain.state))
     return replace(chain, weight=weight, failures=_add(chain.failures, weight.failures))
 
 
@@ -93,7 +94,7 @@ def build_kernel(prior: Prior, log_likelihood: LogLikelihood, catalogue: Sequenc
         log_alpha += math.log(probability.get(move.reverse, 0.0) / probability[move.name]) if move.reverse != move.name else 0.0
         weight: Weight | None = None
         if beta > 0.0:
-            weight = log_likelihood(proposal.state.to_protomodel())
+            weight = log_likelihood(prior.space.model_of(proposal.state))
             if weight.log_likelihood == -math.inf:
                 decision = Decision.EXCLUDED if weight.is_excluded else Decision.UNEVALUABLE
                 return _end(replace(chain, failures=_add(chain.failures, weight.failures)), move, decision, -math.inf)

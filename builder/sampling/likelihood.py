@@ -17,8 +17,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple, TypeAlias
 
 import numpy as np
@@ -29,11 +28,10 @@ from builder.sampling.settings import LikelihoodName, SamplingSettings
 from critics.panel import LikelihoodContext, judge
 from critics.verdict import Verdict
 from database.errors import ConfigError
-from inference.candidates import Candidate
-from inference.cliques import BoolMatrix, CliqueSearch
-from inference.combination import CombinationRule
-from inference.score import select_candidates
-from inference.types import FloatArray, Outcome, PredictionKind, Predictions
+from inference.candidates import Candidates
+from inference.fixed_strength import combine_at
+from inference.settings import CombinationRule
+from inference.types import Outcome, Predictions
 
 
 class Weight(NamedTuple):
@@ -89,20 +87,15 @@ class StoreLikelihood:
         if self._settings.has_veto and is_vetoed(self._judge(predictions)):
             return Weight(-math.inf, is_excluded=True)
         score = self._evaluator.settings.score
-        candidates = select_candidates(predictions, self._evaluator.store, score)
+        candidates = Candidates(predictions, self._evaluator.store, score)
         if self._settings.likelihood is LikelihoodName.FIXED:
-            candidates = one_per_analysis(candidates, self._settings.fixed_analyses)
-        if not candidates:
-            return Weight(0.0, Outcome.NO_LIKELIHOOD)
-        values = np.array([log_ratio_at_one(candidate) for candidate in candidates])
-        if not np.isfinite(values).all():
-            failures = Counter(c.analysis_id for c, value in zip(candidates, values.tolist(), strict=True) if not math.isfinite(value))
-            return Weight(-math.inf, Outcome.FIT_FAILED, failures=dict(failures))
-        if self._settings.likelihood is LikelihoodName.FIXED:
-            return Weight(math.fsum(values.tolist()))
-        results = np.array([candidate.result for candidate in candidates])
-        matrix = self._evaluator.combinability.is_combinable[np.ix_(results, results)]
-        return heaviest(values, matrix, score.combination_rule, score.min_members)
+            return weigh_fixed(candidates, self._settings.fixed_analyses)
+        results = candidates.results
+        matrix = self._evaluator.combinability.is_combinable[results[:, None], results]
+        found = combine_at(candidates.curve_set, matrix, 1.0, score.combination_rule, score.min_members)
+        if found.failures:
+            return _failed(candidates.analysis_id(i) for i in found.failures)
+        return Weight(0.0, Outcome.NO_LIKELIHOOD) if found.outcome is Outcome.NO_LIKELIHOOD else Weight(0.5 * found.tl)
 
     def _weigh_profiled(self, protomodel: ProtoModel, predictions: Predictions) -> Weight:
         evaluation = self._evaluator.evaluate_predictions(protomodel, predictions)
@@ -136,41 +129,22 @@ def is_vetoed(verdict: Verdict) -> bool:
     return verdict.is_excluded or verdict.mu_max < 1.0
 
 
-def log_ratio_at_one(candidate: Candidate) -> float:
-    """Return ln L(1)/L(0) of one likelihood, nan where its fit failed."""
-    return candidate.likelihood.log_ratio(1.0).value if candidate.likelihood.outcome is Outcome.OK else math.nan
+def weigh_fixed(candidates: Candidates, analyses: Sequence[str]) -> Weight:
+    """Return the likelihood of a fixed set of analyses; those that do not see the model contribute nothing.
 
-
-def one_per_analysis(candidates: Sequence[Candidate], analyses: Sequence[str]) -> tuple[Candidate, ...]:
-    """Return one likelihood per listed analysis: its own combination before a signal region before limits."""
-    order = (PredictionKind.COMBINED, PredictionKind.EFFICIENCY_MAP, PredictionKind.UPPER_LIMIT)
-    best: dict[str, Candidate] = {}
-    for candidate in sorted(candidates, key=lambda c: order.index(c.kind)):
-        if candidate.analysis_id in analyses:
-            best.setdefault(candidate.analysis_id, candidate)
-    return tuple(best[name] for name in sorted(best))
-
-
-def heaviest(values: FloatArray, matrix: BoolMatrix, rule: CombinationRule, min_members: int) -> Weight:
-    """Return the weight of the best combination at fixed signal strength.
-
-    Args:
-        values: ln L(1)/L(0) per likelihood, shape (n,).
-        matrix: which may be combined, shape (n, n), the diagonal ignored.
-        rule: maximal, or free (members that hurt are dropped).
-        min_members: 2 leaves out likelihoods that cannot be combined with any other.
+    Of several likelihoods of one analysis its own combination counts before a signal region, a region before limits.
     """
-    if min_members == 2:
-        partners = matrix & ~np.eye(len(matrix), dtype=np.bool_)
-        used = partners.any(axis=1)
-        values, matrix = values[used], matrix[np.ix_(used, used)]
-    if values.size == 0:
+    chosen: dict[str, int] = {}
+    for i in sorted(range(len(candidates)), key=lambda i: -int(candidates[i].kind)):
+        if candidates.analysis_id(i) in analyses:
+            chosen.setdefault(candidates.analysis_id(i), i)
+    if not chosen:
         return Weight(0.0, Outcome.NO_LIKELIHOOD)
-    weights = np.maximum(values, 0.0) if rule is CombinationRule.FREE else values
-    total, _ = _search(np.ascontiguousarray(matrix).tobytes(), len(matrix)).heaviest(np.ascontiguousarray(weights))
-    return Weight(total)
+    values, _ = candidates.curve_set.at(1.0)
+    is_usable = candidates.curve_set.is_usable & np.isfinite(values)
+    failed = [name for name, i in chosen.items() if not is_usable[i]]
+    return _failed(failed) if failed else Weight(math.fsum(float(values[chosen[name]]) for name in sorted(chosen)))
 
 
-@lru_cache(maxsize=4096)
-def _search(elements: bytes, size: int) -> CliqueSearch:
-    return CliqueSearch(np.frombuffer(elements, dtype=np.bool_).reshape(size, size))
+def _failed(analyses: Iterable[str]) -> Weight:
+    return Weight(-math.inf, Outcome.FIT_FAILED, failures=dict(Counter(analyses)))

@@ -20,8 +20,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from builder.particles import PARTICLES
+from builder.particles import particle_of
 from builder.sampling.posterior import PosteriorSummary, equal_lengths, k_of, slice_of
+from builder.sampling.space import Space
 from builder.sampling.state import OFF
 from builder.sampling.tempering import Draw
 from database.errors import ConfigError
@@ -55,13 +56,18 @@ def import_arviz() -> Any:
 
 
 def build_inference_data(
-    draws: Sequence[Sequence[Draw]], summary: PosteriorSummary, score: ScoreSettings, attributes: Mapping[str, str | int | float]
+    draws: Sequence[Sequence[Draw]],
+    summary: PosteriorSummary,
+    space: Space,
+    score: ScoreSettings,
+    attributes: Mapping[str, str | int | float],
 ) -> arviz.InferenceData:
     """Return the InferenceData of a run.
 
     Args:
         draws: what the cold chain of each walker recorded.
         summary: from `builder.sampling.posterior.summarise`.
+        space: the sampled space.
         score: prior of K.
         attributes: stored with the posterior, e.g. seed and versions.
 
@@ -81,7 +87,7 @@ def build_inference_data(
         "lp": [[draw.log_prior + draw.log_likelihood for draw in some] for some in chains],
         "log_prior": [[draw.log_prior for draw in some] for some in chains],
         "log_likelihood": [[draw.log_likelihood for draw in some] for some in chains],
-        "k": [[k_of(draw, score) for draw in some] for some in chains],
+        "k": [[k_of(draw, space, score) for draw in some] for some in chains],
         "step": [[draw.step for draw in some] for some in chains],
     }
     groups = {
@@ -136,9 +142,9 @@ def _coordinates(chains: Sequence[Sequence[Draw]]) -> dict[str, tuple[tuple[str,
     return {
         "chain": np.arange(shape[0]),
         "draw": np.arange(shape[1]),
-        "particle": [PARTICLES[pid].ascii_id for pid in particles],
-        "channel": [f"{PARTICLES[pid].ascii_id} -> {group}" for pid, group in groups],
-        "process": [" ".join(PARTICLES[pid].ascii_id for pid in process) for process in processes],
+        "particle": [particle_of(pid).ascii_id for pid in particles],
+        "channel": [f"{particle_of(pid).ascii_id} -> {group}" for pid, group in groups],
+        "process": [" ".join(particle_of(pid).ascii_id for pid in process) for process in processes],
         "mass": (("chain", "draw", "particle"), mass),
         "branching_ratio": (("chain", "draw", "channel"), br),
         "kappa": (("chain", "draw", "process"), kappa),

@@ -12,10 +12,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from builder.particles import PARTICLES
+from builder.particles import particle_of
 from builder.prior_terms import count_prior_terms
 from builder.sampling.diagnostics import agreement, count_switches, effective_sample_size, r_hat
 from builder.sampling.prior import Prior
+from builder.sampling.space import Space
 from builder.sampling.tempering import Draw
 from inference.score import ScoreSettings, k_score, log_prior
 from inference.types import FloatArray
@@ -84,7 +85,7 @@ def content_label(content: Content) -> str:
         >>> content_label((1000006, 1000022))
         'Xt X1Z'
     """
-    return " ".join(PARTICLES[pid].ascii_id for pid in sorted(content, key=lambda pid: (pid == 1000022, pid)))
+    return " ".join(particle_of(pid).ascii_id for pid in sorted(content, key=lambda pid: (pid == 1000022, pid)))
 
 
 def equal_lengths(draws: Sequence[Sequence[Draw]]) -> tuple[tuple[Draw, ...], ...]:
@@ -93,9 +94,9 @@ def equal_lengths(draws: Sequence[Sequence[Draw]]) -> tuple[tuple[Draw, ...], ..
     return tuple(tuple(some[:size]) for some in draws)
 
 
-def k_of(draw: Draw, score: ScoreSettings) -> float:
+def k_of(draw: Draw, space: Space, score: ScoreSettings) -> float:
     """Return K = 2 ln L + 2 ln π of a draw, π counted as in the score."""
-    terms = count_prior_terms(draw.state.to_protomodel())
+    terms = count_prior_terms(space.model_of(draw.state))
     return k_score(2.0 * draw.log_likelihood, log_prior(terms, score))
 
 
@@ -132,7 +133,7 @@ def summarise(draws: Sequence[Sequence[Draw]], prior: Prior, score: ScoreSetting
     best: dict[Content, float] = {}
     for some in chains:
         for draw in some:
-            best[draw.state.content] = max(best.get(draw.state.content, -math.inf), k_of(draw, score))
+            best[draw.state.content] = max(best.get(draw.state.content, -math.inf), k_of(draw, prior.space, score))
     contents = []
     for content, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
         is_here = np.array([[float(draw.state.content == content) for draw in some] for some in chains])

@@ -6,8 +6,9 @@ tied classes:
     p = π(C) · Π_i p(m_i | m before i) · π(A | C, m) · Π_i Γ(k_i) · π(z | C) · Π_c 1 / ln(κ_max/κ_min)
 
 π(C), π(A) and π(z) are the laws of `builder.sampling.counting` with the score's named prior, each mass is uniform in the interval
-`Space.mass_interval` leaves it, branching ratios are flat on the simplex of the k_i open groups, ln κ of each class is uniform. Every
-factor is normalised given those before it, so π(C) is the prior probability of the content whatever the other coordinates.
+`Space.mass_interval` leaves it, branching ratios are flat on the simplex of the k_i open groups, ln κ of each class is uniform (κ_max
+being the smallest cap of its processes, if there are any). Every factor is normalised given those before it, so π(C) is the prior
+probability of the content whatever the other coordinates.
 """
 
 from __future__ import annotations
@@ -55,7 +56,6 @@ class Prior:
         self._tie_weight = _weigh(score, "num_ssms")
         self._content_counts = space.content_counts()
         self._content_law = log_law(self._content_counts, self._particle_weight, settings.complexity, offset=1)
-        self._log_kappa_range = math.log(settings.kappa_max / settings.kappa_min)
         self._channel_law = lru_cache(maxsize=65536)(self._build_channel_law)
         self._tie_law = lru_cache(maxsize=4096)(self._build_tie_law)
 
@@ -87,7 +87,7 @@ class Prior:
         """Return ln p(A, b | C, m)."""
         sizes, total, density = [], 0, 0.0
         for pid in state.others:
-            available = available_groups(pid, state.masses)
+            available = available_groups(pid, state.masses, self.space.channels)
             groups = state.decays[pid]
             if not groups or not groups.keys() <= set(available) or min(groups.values()) <= 0.0:
                 return -math.inf
@@ -98,9 +98,14 @@ class Prior:
 
     def log_kappas(self, state: SamplerState) -> float:
         """Return ln p(z, κ | C)."""
-        settings = self.space.settings
-        if any(not settings.kappa_min <= kappa <= settings.kappa_max for kappa in state.kappas):
-            return -math.inf
+        if self.space.is_susy_like:
+            return 0.0 if all(kappa == 1.0 for kappa in state.kappas) and OFF not in state.kappa_class.values() else -math.inf
+        density = 0.0
+        for kappa, members in zip(state.kappas, state.class_members(), strict=True):
+            low, high = self.space.kappa_range(members)
+            if not low <= kappa <= high:
+                return -math.inf
+            density -= math.log(math.log(high / low))
         variants = processes_of(state.content)
         num_on = total = 0
         for process, number in state.kappa_class.items():
@@ -108,7 +113,7 @@ class Prior:
                 num_on += 1
                 total += len(variants[process])
         law = self.tie_law(state.content)
-        return law.log_probability(num_on, total, len(state.kappas)) - len(state.kappas) * math.log(self._log_kappa_range)
+        return law.log_probability(num_on, total, len(state.kappas)) + density
 
     def tie_law(self, content: tuple[int, ...]) -> TieLaw:
         """Return the law of tied classes of a content (increasing PDG ids, X_Z^1 included)."""
@@ -123,11 +128,14 @@ class Prior:
                 masses[pid] = self.space.mass_interval(pid, masses).at(1.0 - rng.random())
         decays = self.draw_decays(rng, masses)
         variants = processes_of(tuple(sorted(masses)))
+        if self.space.is_susy_like:
+            return build_state(masses, decays, dict.fromkeys(variants, 0), (1.0,))
         classes = self.tie_law(tuple(sorted(masses))).draw(rng)
-        settings = self.space.settings
-        num_classes = max(classes, default=OFF) + 1
-        kappas = tuple(settings.kappa_min * math.exp(self._log_kappa_range * rng.random()) for _ in range(num_classes))
-        return build_state(masses, decays, dict(zip(variants, classes, strict=True)), kappas)
+        kappas = []
+        for number in range(max(classes, default=OFF) + 1):
+            low, high = self.space.kappa_range(process for process, label in zip(variants, classes, strict=True) if label == number)
+            kappas.append(low * math.exp(math.log(high / low) * rng.random()))
+        return build_state(masses, decays, dict(zip(variants, classes, strict=True)), tuple(kappas))
 
     def draw_content(self, rng: np.random.Generator) -> frozenset[int]:
         """Return the particles beside X_Z^1 of an exact draw from π(C)."""
@@ -141,7 +149,7 @@ class Prior:
     def draw_decays(self, rng: np.random.Generator, masses: Mapping[int, float]) -> dict[int, dict[str, float]]:
         """Return the branching ratios of an exact draw from p(A, b | C, m), masses in GeV."""
         pids = [pid for pid in sorted(masses) if pid != LBP_PID]
-        available = {pid: available_groups(pid, masses) for pid in pids}
+        available = {pid: available_groups(pid, masses, self.space.channels) for pid in pids}
         num_groups = tuple(len(available[pid]) for pid in pids)
         counts = channel_set_counts(num_groups)
         law = self._channel_law(num_groups)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from enum import StrEnum
-from typing import Self
+from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from builder.particles import PARTICLES
+from builder.particles import is_known
+from builder.pool import read_pids
 from inference.spectrum import LBP_PID
 
 
@@ -97,7 +98,7 @@ class SamplingSettings(_Frozen):
     complexity: Complexity = Field(
         Complexity.PER_COUNT, description="per_count: the score's prior is a law of parameter numbers; per_model: of single structures"
     )
-    particles: tuple[int, ...] = Field((), description="PDG ids that may join X_Z^1; empty: the whole pool")
+    particles: tuple[int, ...] = Field((), description="particles that may join X_Z^1, by PDG id or name; empty: all of walk.pool")
     max_particles: int | None = Field(None, ge=1, description="largest number of particles, X_Z^1 included; none: no limit")
     max_lbp_mass_gev: float = Field(1500.0, gt=0, description="largest mass of X_Z^1 [GeV]")
     kappa_min: float = Field(0.01, gt=0, description="smallest signal strength multiplier of a process that is on [1]")
@@ -105,11 +106,16 @@ class SamplingSettings(_Frozen):
     weights: MoveWeights = Field(default_factory=MoveWeights, description="how often each move is tried")
     proposals: ProposalSettings = Field(default_factory=ProposalSettings, description="densities the moves draw from")
 
+    @field_validator("particles", mode="before")
+    @classmethod
+    def _read_particles(cls, value: Any) -> Any:
+        return read_pids(value, "particles")
+
     @field_validator("particles")
     @classmethod
     def _particles_exist(cls, pids: tuple[int, ...]) -> tuple[int, ...]:
         for pid in pids:
-            if pid not in PARTICLES or pid == LBP_PID:
+            if not is_known(pid) or pid == LBP_PID:
                 raise ValueError(f"{pid} is not the PDG id of a particle that can be added")
         return pids
 

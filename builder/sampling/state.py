@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from builder.decays import CHANNELS, Daughters, is_open
+from builder.decays import CHANNELS, ChannelTable, Daughters, is_open
 from builder.protomodel import ProtoModel
 from database.errors import ModelFormatError
 from inference.cross_sections import production_pairs
@@ -34,7 +34,7 @@ class SamplerState:
 
     Attributes:
         masses: mass [GeV] per positive PDG id, in increasing order of the ids.
-        decays: branching ratio of each open group per positive PDG id (X_Z^1 has none), in the order of the pool's channels.
+        decays: branching ratio of each open group per positive PDG id (X_Z^1 has none), in alphabetical order.
         kappa_class: class per process, in increasing order of the processes; `OFF` for those without production.
         kappas: κ per class.
     """
@@ -62,11 +62,15 @@ class SamplerState:
                 members[number].append(process)
         return tuple(tuple(some) for some in members)
 
-    def to_protomodel(self) -> ProtoModel:
-        """Return the model; κ is listed for every pair that has a reference, 0 where the process is off."""
+    def to_protomodel(self, table: ChannelTable = CHANNELS) -> ProtoModel:
+        """Return the model; κ is listed for every pair that has a reference, 0 where the process is off.
+
+        Args:
+            table: channels that exist (`builder.pool`).
+        """
         decays: dict[int, dict[Daughters, float]] = {}
         for pid, groups in self.decays.items():
-            members = group_members(pid, self.masses)
+            members = group_members(pid, self.masses, table)
             decays[pid] = {daughters: br / len(members[group]) for group, br in groups.items() for daughters in members[group]}
         variants = processes_of(self.content)
         ssms = {}
@@ -115,34 +119,24 @@ def build_state(
         classes[process] = OFF if number == OFF else numbers.setdefault(number, len(numbers))
     return SamplerState(
         masses={pid: masses[pid] for pid in sorted(masses)},
-        decays={pid: _sorted_groups(pid, decays[pid]) for pid in sorted(decays)},
+        decays={pid: {group: decays[pid][group] for group in sorted(decays[pid])} for pid in sorted(decays)},
         kappa_class=classes,
         kappas=tuple(kappas[number] for number in numbers),
     )
 
 
-def _sorted_groups(pid: int, groups: Mapping[str, float]) -> dict[str, float]:
-    return {group: groups[group] for group in group_names(pid) if group in groups}
-
-
-@lru_cache(maxsize=256)
-def group_names(pid: int) -> tuple[str, ...]:
-    """Return all groups of a particle's channels, in the order of the pool."""
-    return tuple(dict.fromkeys(channel.group for channel in CHANNELS[pid]))
-
-
-def group_members(pid: int, masses: Mapping[int, float]) -> dict[str, tuple[Daughters, ...]]:
+def group_members(pid: int, masses: Mapping[int, float], table: ChannelTable = CHANNELS) -> dict[str, tuple[Daughters, ...]]:
     """Return the channels that share a branching ratio, per group that the masses [GeV] make available."""
     groups: dict[str, tuple[Daughters, ...]] = {}
-    for channel in CHANNELS[pid]:
+    for channel in table.get(pid, ()):
         if is_open(channel, masses):
             groups[channel.group] = (*groups.get(channel.group, ()), channel.daughters)
     return groups
 
 
-def available_groups(pid: int, masses: Mapping[int, float]) -> tuple[str, ...]:
+def available_groups(pid: int, masses: Mapping[int, float], table: ChannelTable = CHANNELS) -> tuple[str, ...]:
     """Return the groups of channels that a particle can have at these masses [GeV], in the order of the pool."""
-    return tuple(dict.fromkeys(channel.group for channel in CHANNELS[pid] if is_open(channel, masses)))
+    return tuple(dict.fromkeys(channel.group for channel in table.get(pid, ()) if is_open(channel, masses)))
 
 
 @lru_cache(maxsize=4096)
@@ -160,11 +154,12 @@ def processes_of(content: tuple[int, ...]) -> dict[PidPair, tuple[PidPair, ...]]
     return {process: tuple(classes[process]) for process in sorted(classes)}
 
 
-def state_from_protomodel(protomodel: ProtoModel) -> SamplerState:
+def state_from_protomodel(protomodel: ProtoModel, table: ChannelTable = CHANNELS) -> SamplerState:
     """Return the state of a model; processes with exactly the same κ are tied, those with κ = 0 are off.
 
     Args:
         protomodel: prompt, with decays that the pool knows and that are open, without explicit cross sections.
+        table: channels that exist (`builder.pool`).
 
     Raises:
         ModelFormatError: the model has something that the sampler has no coordinate for.
@@ -176,7 +171,7 @@ def state_from_protomodel(protomodel: ProtoModel) -> SamplerState:
     for pid in masses:
         if pid == LBP_PID:
             continue
-        members = group_members(pid, masses)
+        members = group_members(pid, masses, table)
         found = protomodel.branching_ratios.get(pid, {})
         if not found or not set(found) <= {daughters for some in members.values() for daughters in some}:
             raise ModelFormatError(f"branching_ratios[{pid}]: the sampled space has open channels of the pool only, at least one.")

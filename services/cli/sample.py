@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from database.errors import ConfigError
 from services.cli.campaigns import ConfigArgument
 from services.cli.options import JsonOption, echo_json, number
 
@@ -75,8 +74,12 @@ def sample(
     draws = store.load_draws()
     score = settings.evaluation.score
     summary = summarise(draws, ladder.prior, score)
-    attributes = {"seed": settings.campaign.seed, "results": results.label, "likelihood": settings.sampling.likelihood.value}
-    write_netcdf(build_inference_data(draws, summary, score, attributes | _versions()), output)
+    attributes: dict[str, str | int | float] = {
+        "seed": settings.campaign.seed,
+        "results": results.label,
+        "likelihood": settings.sampling.likelihood.value,
+    }
+    write_netcdf(build_inference_data(draws, summary, ladder.prior.space, score, attributes | _versions()), output)
     if as_json:
         echo_json(summary_row(summary) | {"walkers": walker_rows(store.load_walkers(), settings), "output": str(output)})
     else:
@@ -97,30 +100,21 @@ def build_ladder(config: str, store_path: str) -> Ladder:
         ConfigError: the settings do not fit the results.
     """
     from builder.evaluate import Evaluator
-    from builder.particles import POOL_PIDS
-    from builder.pool import PoolSettings
     from builder.sampling.likelihood import StoreLikelihood
     from builder.sampling.prior import Prior
     from builder.sampling.space import Space
     from builder.sampling.tempering import Ladder
     from configs.schema import RunConfig
     from database.results.store import open_store
-    from inference.priors import PriorName
     from services.campaign.selection import combine_as_configured, select_results
 
     settings = RunConfig.model_validate_json(config)
     selected = select_results(open_store(Path(store_path)), settings.results)
     evaluator = Evaluator(selected, settings.evaluation, combine_as_configured(selected, settings.results))
-    walk, score = settings.walk, settings.evaluation.score
-    if score.prior is PriorName.BIC or settings.evaluation.penalties:
-        raise ConfigError("evaluation: the prior bic and penalties depend on the data or are not normalised; sampling takes neither")
-    if walk.pool != PoolSettings(allowed_particles=walk.pool.allowed_particles):
-        raise ConfigError(
-            "walk.pool: sampling knows the standard pool and allowed_particles, not catalogues, channel lists, caps or susy_like"
-        )
-    space = Space(settings.sampling, walk.rules, frozenset(POOL_PIDS) - frozenset(walk.particle_pool.pids))
+    walk = settings.walk
+    space = Space(settings.sampling, walk.rules, walk.particle_pool, walk.pool.caps, walk.pool.susy_like)
     likelihood = StoreLikelihood(evaluator, settings.sampling)
-    return Ladder(Prior(space, score), likelihood, settings.campaign.seed)
+    return Ladder(Prior(space, settings.evaluation.score), likelihood, settings.campaign.seed)
 
 
 def describe_run(settings: RunConfig, results: ResultsInUse) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
+from builder.decays import CHANNELS
 from builder.sampling.counting import channel_set_counts
 from builder.sampling.moves.protocol import RatioTerms
 from builder.sampling.moves.transfer import draw_incoming, list_changes, transfer
@@ -101,7 +102,7 @@ def toggle_flow(num_draws: int) -> Flow:
         masses, others = spectra[side], spectra[1 - side]
         state = build_state(masses, prior.draw_decays(rng, masses), {}, ())
         before = functions_of_decays(state.decays)
-        changes = list_changes(state, others)
+        changes = list_changes(state, others, CHANNELS)
         moved = None if changes is None else transfer(changes, draw_incoming(rng, changes, 2.0), 2.0)
         if moved is None:
             change.append([0.0] * (2 * len(before) + 1))

@@ -59,19 +59,19 @@ class Birth:
         if not interval:
             return None
         mass = interval.at(1.0 - rng.random())
-        changes = list_changes(state, {**state.masses, pid: mass})
+        changes = list_changes(state, {**state.masses, pid: mass}, self._space.channels)
         if changes is None:
             return None
         settings = self._space.settings
         incoming = draw_incoming(rng, changes, settings.proposals.channel_decay)
-        assignment = draw_assignment(rng, new_processes(state, pid), len(state.kappas), settings)
+        assignment = draw_assignment(rng, new_processes(state, pid), len(state.kappas), self._space)
         return pid, mass, incoming, assignment
 
     def apply(self, state: SamplerState, choice: Choice) -> Proposal | None:
         """Return the state with the particle."""
         pid, mass, incoming, assignment = choice
         masses = {**state.masses, pid: mass}
-        changes = list_changes(state, masses)
+        changes = list_changes(state, masses, self._space.channels)
         settings = self._space.settings
         moved = None if changes is None else transfer(changes, incoming, settings.proposals.channel_decay)
         if moved is None:
@@ -79,7 +79,7 @@ class Birth:
         decays, _, terms = moved
         rest, _ = take_out(state, ())
         new = build_state(masses, decays, *put_in(rest, assignment))
-        selection, density = log_probability(assignment, len(rest.kappas), settings)
+        selection, density = log_probability(assignment, len(rest.kappas), self._space)
         own = RatioTerms(
             selection=math.log(len(joining(self._space, state))) - math.log(len(leaving(self._space, new))) - selection,
             density=math.log(self._space.mass_interval(pid, state.masses).length) - density,
@@ -110,7 +110,7 @@ class Death:
         """Return the state without the particle."""
         (pid,) = choice
         masses = {other: mass for other, mass in state.masses.items() if other != pid}
-        changes = list_changes(state, masses)
+        changes = list_changes(state, masses, self._space.channels)
         settings = self._space.settings
         moved = None if changes is None else transfer(changes, {}, settings.proposals.channel_decay)
         if moved is None:
@@ -121,7 +121,7 @@ class Death:
         interval = self._space.mass_interval(pid, masses)
         if not interval.contains(state.masses[pid]):
             return None
-        selection, density = log_probability(assignment, len(rest.kappas), settings)
+        selection, density = log_probability(assignment, len(rest.kappas), self._space)
         own = RatioTerms(
             selection=math.log(len(leaving(self._space, state))) - math.log(len(joining(self._space, new))) + selection,
             density=density - math.log(interval.length),

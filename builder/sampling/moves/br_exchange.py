@@ -30,7 +30,7 @@ class BrExchange:
 
     def draw(self, rng: np.random.Generator, state: SamplerState, scale: float) -> Choice | None:
         """Return (pid, open group, closed group); None where everything is open."""
-        closed = closed_groups(state)
+        closed = closed_groups(state, self._space.channels)
         if not closed:
             return None
         pid = pick(rng, tuple(closed))

@@ -11,14 +11,15 @@ import math
 
 import numpy as np
 
+from builder.decays import ChannelTable
 from builder.sampling.moves.protocol import Choice, Proposal, RatioTerms, pick
 from builder.sampling.space import Space
 from builder.sampling.state import SamplerState, available_groups, build_state
 
 
-def closed_groups(state: SamplerState) -> dict[int, tuple[str, ...]]:
+def closed_groups(state: SamplerState, table: ChannelTable) -> dict[int, tuple[str, ...]]:
     """Return the groups that could open, per particle that has some."""
-    closed = {pid: tuple(g for g in available_groups(pid, state.masses) if g not in groups) for pid, groups in state.decays.items()}
+    closed = {pid: tuple(g for g in available_groups(pid, state.masses, table) if g not in groups) for pid, groups in state.decays.items()}
     return {pid: groups for pid, groups in closed.items() if groups}
 
 
@@ -53,7 +54,7 @@ class BrOpen:
 
     def draw(self, rng: np.random.Generator, state: SamplerState, scale: float) -> Choice | None:
         """Return (pid, group, share); None where everything is open."""
-        closed = closed_groups(state)
+        closed = closed_groups(state, self._space.channels)
         if not closed:
             return None
         pid = pick(rng, tuple(closed))
@@ -63,7 +64,7 @@ class BrOpen:
     def apply(self, state: SamplerState, choice: Choice) -> Proposal | None:
         """Return the state with the group open."""
         pid, group, share = choice
-        closed, groups = closed_groups(state), state.decays[pid]
+        closed, groups = closed_groups(state, self._space.channels), state.decays[pid]
         num_open = len(groups)
         opened = {**{g: br * (1.0 - share) for g, br in groups.items()}, group: share}
         new = build_state(state.masses, {**state.decays, pid: opened}, state.kappa_class, state.kappas)
@@ -108,7 +109,7 @@ class BrClose:
             return None
         left = {g: br / total for g, br in left.items()}
         new = build_state(state.masses, {**state.decays, pid: left}, state.kappa_class, state.kappas)
-        closed = closed_groups(new)
+        closed = closed_groups(new, self._space.channels)
         terms = RatioTerms(
             selection=math.log(len(closable(state))) + math.log(num_left + 1) - math.log(len(closed)) - math.log(len(closed[pid])),
             density=_log_density(share, num_left),

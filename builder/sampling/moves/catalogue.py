@@ -56,8 +56,10 @@ def build_families(prior: Prior) -> Mapping[str, tuple[Move, ...]]:
 
 
 def build_catalogue(prior: Prior) -> tuple[WeighedMove, ...]:
-    """Return the moves that the settings give a weight, with their probabilities."""
+    """Return the moves that the settings give a weight, with their probabilities; where every κ is 1, those that leave κ alone."""
     weights = prior.space.settings.weights.model_dump()
+    if prior.space.is_susy_like:
+        weights |= {family: 0.0 for family in weights if family.startswith("kappa") or family == "mass_constant_xsec"}
     total = sum(weights.values())
     return tuple(
         WeighedMove(move, weights[family] / total / len(moves))

@@ -47,7 +47,7 @@ class MassConstantXsec:
         pid, process = pick(rng, options)
         step = heavy_step(rng, scale)
         masses = shifted(state, (pid,), step)
-        changes = list_changes(state, masses) if self._space.has_room(masses) else None
+        changes = list_changes(state, masses, self._space.channels) if self._space.has_room(masses) else None
         return pid, process, step, None if changes is None else draw_incoming(rng, changes, self._decay)
 
     def apply(self, state: SamplerState, choice: Choice) -> Proposal | None:
@@ -56,7 +56,7 @@ class MassConstantXsec:
         if incoming is None:
             return None
         masses = shifted(state, (pid,), step)
-        changes = list_changes(state, masses)
+        changes = list_changes(state, masses, self._space.channels)
         before, after = _log_xsec(process, state.masses), _log_xsec(process, masses)
         moved = None if changes is None else transfer(changes, incoming, self._decay)
         if moved is None or before is None or after is None:

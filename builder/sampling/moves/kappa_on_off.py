@@ -33,7 +33,7 @@ class KappaOn:
     first_scale = None
 
     def __init__(self, space: Space) -> None:
-        self._settings = space.settings
+        self._space = space
 
     def draw(self, rng: np.random.Generator, state: SamplerState, scale: float) -> Choice | None:
         """Return (process, assignment); None where everything is on."""
@@ -41,14 +41,14 @@ class KappaOn:
         if not options:
             return None
         process = pick(rng, options)
-        return process, draw_assignment(rng, (process,), len(state.kappas), self._settings, can_be_off=False)
+        return process, draw_assignment(rng, (process,), len(state.kappas), self._space, can_be_off=False)
 
     def apply(self, state: SamplerState, choice: Choice) -> Proposal | None:
         """Return the state with the process on."""
         process, assignment = choice
         rest, _ = take_out(state, (process,))
         new = build_state(state.masses, state.decays, *put_in(rest, assignment))
-        selection, density = log_probability(assignment, len(rest.kappas), self._settings, can_be_off=False)
+        selection, density = log_probability(assignment, len(rest.kappas), self._space, can_be_off=False)
         num_off, num_on = len(_select(state, is_on=False)), len(_select(new, is_on=True))
         return Proposal(new, RatioTerms(math.log(num_off) - math.log(num_on) - selection, -density), (process,))
 
@@ -65,7 +65,7 @@ class KappaOff:
     first_scale = None
 
     def __init__(self, space: Space) -> None:
-        self._settings = space.settings
+        self._space = space
 
     def draw(self, rng: np.random.Generator, state: SamplerState, scale: float) -> Choice | None:
         """Return (process,); None where everything is off."""
@@ -77,6 +77,6 @@ class KappaOff:
         (process,) = choice
         rest, assignment = take_out(state, (process,))
         new = build_state(state.masses, state.decays, *put_in(rest, ((process, OFF, None),)))
-        selection, density = log_probability(assignment, len(rest.kappas), self._settings, can_be_off=False)
+        selection, density = log_probability(assignment, len(rest.kappas), self._space, can_be_off=False)
         num_off, num_on = len(_select(new, is_on=False)), len(_select(state, is_on=True))
         return Proposal(new, RatioTerms(math.log(num_on) - math.log(num_off) + selection, density), (process, assignment))

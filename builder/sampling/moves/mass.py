@@ -33,7 +33,7 @@ class _MassMove:
         """Return (particles, step, incoming); nothing is drawn for masses that are impossible."""
         step = heavy_step(rng, scale)
         masses = shifted(state, pids, step)
-        changes = list_changes(state, masses) if self._space.has_room(masses) else None
+        changes = list_changes(state, masses, self._space.channels) if self._space.has_room(masses) else None
         return pids, step, None if changes is None else draw_incoming(rng, changes, self._decay)
 
     def apply(self, state: SamplerState, choice: Choice) -> Proposal | None:
@@ -42,7 +42,7 @@ class _MassMove:
         if incoming is None:
             return None
         masses = shifted(state, pids, step)
-        changes = list_changes(state, masses)
+        changes = list_changes(state, masses, self._space.channels)
         moved = None if changes is None else transfer(changes, incoming, self._decay)
         if moved is None:
             return None

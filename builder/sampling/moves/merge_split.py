@@ -13,16 +13,12 @@ import math
 
 import numpy as np
 
-from builder.particles import MERGER_GROUPS
 from builder.sampling.moves.birth_death import new_processes
 from builder.sampling.moves.processes import draw_assignment, log_probability, put_in, take_out
 from builder.sampling.moves.protocol import Choice, Proposal, RatioTerms, pick
 from builder.sampling.moves.transfer import draw_incoming, list_changes, transfer
 from builder.sampling.space import Space
 from builder.sampling.state import SamplerState, build_state
-
-PAIRS: tuple[tuple[int, int], ...] = tuple(pair for group in MERGER_GROUPS.values() for pair in itertools.combinations(group, 2))
-"""(first, second) of every pair that may merge."""
 
 LOG_JACOBIAN = math.log(2.0)
 """ln |∂(m_1, m_2)/∂(m, u)|."""
@@ -41,13 +37,14 @@ class _PairMove:
     def __init__(self, space: Space) -> None:
         self._space = space
         self._max_half_gap = 0.5 * space.settings.proposals.max_merge_gap_gev
+        self._pairs = tuple(pair for group in space.particles.merger_groups.values() for pair in itertools.combinations(sorted(group), 2))
 
     def mergeable(self, state: SamplerState) -> tuple[tuple[int, int], ...]:
         """Return the pairs that may merge."""
         masses = state.masses
         return tuple(
             (first, second)
-            for first, second in PAIRS
+            for first, second in self._pairs
             if first in masses
             and second in masses
             and self._space.can_remove(second, masses)
@@ -56,7 +53,7 @@ class _PairMove:
 
     def splittable(self, state: SamplerState) -> tuple[tuple[int, int], ...]:
         """Return the pairs that a particle of the state may split into."""
-        return tuple(pair for pair in PAIRS if pair[0] in state.masses and self._space.can_add(pair[1], state.masses))
+        return tuple(pair for pair in self._pairs if pair[0] in state.masses and self._space.can_add(pair[1], state.masses))
 
     def reach(self, first: int, second: int) -> tuple[float, float]:
         """Return the interval of u [GeV]."""
@@ -86,12 +83,12 @@ class Split(_PairMove):
         first, second = pick(rng, options)
         u = float(rng.uniform(*self.reach(first, second)))
         mass = state.masses[first]
-        changes = list_changes(state, {**state.masses, first: mass - u, second: mass + u})
+        changes = list_changes(state, {**state.masses, first: mass - u, second: mass + u}, self._space.channels)
         if changes is None:
             return None
         settings = self._space.settings
         incoming = draw_incoming(rng, changes, settings.proposals.channel_decay)
-        assignment = draw_assignment(rng, new_processes(state, second), len(state.kappas), settings)
+        assignment = draw_assignment(rng, new_processes(state, second), len(state.kappas), self._space)
         return first, second, u, incoming, assignment
 
     def apply(self, state: SamplerState, choice: Choice) -> Proposal | None:
@@ -99,7 +96,7 @@ class Split(_PairMove):
         first, second, u, incoming, assignment = choice
         mass = state.masses[first]
         masses = {**state.masses, first: mass - u, second: mass + u}
-        changes = list_changes(state, masses)
+        changes = list_changes(state, masses, self._space.channels)
         settings = self._space.settings
         moved = None if changes is None else transfer(changes, incoming, settings.proposals.channel_decay)
         if moved is None:
@@ -110,7 +107,7 @@ class Split(_PairMove):
         options = self.mergeable(new)
         if (first, second) not in options:
             return None
-        selection, density = log_probability(assignment, len(rest.kappas), settings)
+        selection, density = log_probability(assignment, len(rest.kappas), self._space)
         low, high = self.reach(first, second)
         own = RatioTerms(
             selection=math.log(len(self.splittable(state))) - math.log(len(options)) - selection,
@@ -136,7 +133,7 @@ class Merge(_PairMove):
         if not options:
             return None
         first, second = pick(rng, options)
-        changes = list_changes(state, _merged_masses(state, first, second))
+        changes = list_changes(state, _merged_masses(state, first, second), self._space.channels)
         if changes is None:
             return None
         return first, second, draw_incoming(rng, changes, self._space.settings.proposals.channel_decay)
@@ -146,7 +143,7 @@ class Merge(_PairMove):
         first, second, incoming = choice
         u = 0.5 * (state.masses[second] - state.masses[first])
         masses = _merged_masses(state, first, second)
-        changes = list_changes(state, masses)
+        changes = list_changes(state, masses, self._space.channels)
         settings = self._space.settings
         moved = None if changes is None else transfer(changes, incoming, settings.proposals.channel_decay)
         if moved is None:
@@ -157,7 +154,7 @@ class Merge(_PairMove):
         options = self.splittable(new)
         if (first, second) not in options:
             return None
-        selection, density = log_probability(assignment, len(rest.kappas), settings)
+        selection, density = log_probability(assignment, len(rest.kappas), self._space)
         low, high = self.reach(first, second)
         own = RatioTerms(
             selection=math.log(len(self.mergeable(state))) - math.log(len(options)) + selection,

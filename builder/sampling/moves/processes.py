@@ -2,7 +2,8 @@
 
 Processes that come into being (with a particle, or by being switched on) are assigned one after the other, in increasing order: off
 with `off_probability` (only where that is an option); else a class of their own with `new_class_probability`, ln κ uniform; else one
-of the classes there are by then, each with the same probability. Where there is no class yet they get one of their own.
+of the classes there are by then, each with the same probability. Where there is no class yet they get one of their own. Where every κ
+is 1 there is one class, and nothing to draw.
 
 An assignment is a tuple of (process, number, ln κ): number `OFF`, or the class. Classes of the remaining processes come first, in
 their canonical order, then those the assignment creates; ln κ is given where a class is created, else None.
@@ -16,7 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from builder.sampling.settings import SamplingSettings
+from builder.sampling.space import Space
 from builder.sampling.state import OFF, SamplerState
 from inference.spectrum import PidPair
 
@@ -58,10 +59,12 @@ def take_out(state: SamplerState, leaving: Iterable[PidPair]) -> tuple[Rest, Ass
 
 
 def draw_assignment(
-    rng: np.random.Generator, processes: Sequence[PidPair], num_classes: int, settings: SamplingSettings, *, can_be_off: bool = True
+    rng: np.random.Generator, processes: Sequence[PidPair], num_classes: int, space: Space, *, can_be_off: bool = True
 ) -> Assignment:
     """Return an assignment of new processes next to some classes."""
-    proposals = settings.proposals
+    if space.is_susy_like:
+        return tuple((process, 0, None if num_classes or number else 0.0) for number, process in enumerate(sorted(processes)))
+    settings, proposals = space.settings, space.settings.proposals
     low, high = math.log(settings.kappa_min), math.log(settings.kappa_max)
     assignment: list[tuple[PidPair, int, float | None]] = []
     for process in sorted(processes):
@@ -75,12 +78,12 @@ def draw_assignment(
     return tuple(assignment)
 
 
-def log_probability(
-    assignment: Assignment, num_classes: int, settings: SamplingSettings, *, can_be_off: bool = True
-) -> tuple[float, float]:
+def log_probability(assignment: Assignment, num_classes: int, space: Space, *, can_be_off: bool = True) -> tuple[float, float]:
     """Return ln of the probability of an assignment's discrete part and of the density of its values of ln κ."""
-    proposals = settings.proposals
     selection = density = 0.0
+    if space.is_susy_like:
+        return selection, density
+    settings, proposals = space.settings, space.settings.proposals
     for _, number, log_kappa in assignment:
         if number == OFF:
             selection += math.log(proposals.off_probability)

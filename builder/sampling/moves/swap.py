@@ -10,12 +10,11 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
-from builder.decays import CHANNELS, Daughters, canonical_daughters, find_channel
+from builder.decays import Daughters, canonical_daughters
 from builder.sampling.moves.protocol import Choice, Proposal, RatioTerms, pick
 from builder.sampling.space import Space
 from builder.sampling.state import SamplerState, build_state, processes_of
@@ -62,20 +61,6 @@ EXCHANGES: tuple[Exchange, ...] = (
 """All exchanges: six pairs of light quarks, three pairs of lepton generations."""
 
 
-@lru_cache(maxsize=4096)
-def _renamed_group(index: int, mother: int, group: str) -> str | None:
-    """Return the group that a group of a mother's channels becomes; None where the pool has no such channel."""
-    exchange = EXCHANGES[index]
-    channel = next(channel for channel in CHANNELS[mother] if channel.group == group)
-    new_mother = exchange.renamed.get(mother, mother)
-    actor = next((pid for pid in (mother, *channel.bsm) if pid in exchange.renamed), None)
-    if actor is None:
-        return group
-    daughters = _renamed_daughters(exchange, actor, channel.daughters)
-    found = find_channel(new_mother, canonical_daughters(new_mother, daughters))
-    return None if found is None else found.group
-
-
 def _renamed_daughters(exchange: Exchange, actor: int, daughters: Daughters) -> Daughters:
     flavours = exchange.flavours[actor]
     renamed = []
@@ -99,6 +84,8 @@ class Swap:
     first_scale = None
 
     def __init__(self, space: Space) -> None:
+        self._channels = space.channels
+        self._groups: dict[tuple[int, int, str], str | None] = {}
         self._allowed = tuple(index for index, some in enumerate(EXCHANGES) if all(pid in space.pool for pid in some.renamed))
 
     def options(self, state: SamplerState) -> tuple[int, ...]:
@@ -117,7 +104,7 @@ class Swap:
         masses = {renamed.get(pid, pid): mass for pid, mass in state.masses.items()}
         decays: dict[int, dict[str, float]] = {}
         for pid, groups in state.decays.items():
-            names = {group: _renamed_group(index, pid, group) for group in groups}
+            names = {group: self._renamed(index, pid, group) for group in groups}
             decays[renamed.get(pid, pid)] = {name: groups[group] for group, name in names.items() if name is not None}
             if None in names.values():
                 return None
@@ -127,6 +114,22 @@ class Swap:
         new = build_state(masses, decays, classes, state.kappas)
         selection = math.log(len(self.options(state))) - math.log(len(self.options(new)))
         return Proposal(new, RatioTerms(selection=selection), (index,))
+
+    def _renamed(self, index: int, mother: int, group: str) -> str | None:
+        """Return the group that a group of a mother's channels becomes; None where there is no such channel."""
+        key = index, mother, group
+        if key not in self._groups:
+            self._groups[key] = self._rename(EXCHANGES[index], mother, group)
+        return self._groups[key]
+
+    def _rename(self, exchange: Exchange, mother: int, group: str) -> str | None:
+        channel = next(channel for channel in self._channels[mother] if channel.group == group)
+        new_mother = exchange.renamed.get(mother, mother)
+        actor = next((pid for pid in (mother, *channel.bsm) if pid in exchange.renamed), None)
+        if actor is None:
+            return group
+        wanted = canonical_daughters(new_mother, _renamed_daughters(exchange, actor, channel.daughters))
+        return next((other.group for other in self._channels[new_mother] if other.daughters == wanted), None)
 
 
 def _renamed_process(process: PidPair, renamed: Mapping[int, int]) -> PidPair:

@@ -22,6 +22,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from builder.decays import ChannelTable
 from builder.sampling.moves.protocol import RatioTerms
 from builder.sampling.state import SamplerState, available_groups
 from inference.spectrum import LBP_PID
@@ -45,11 +46,12 @@ class Change:
         pid: positive PDG id.
         state: the present state.
         masses: the new masses [GeV]; without `pid` if it leaves.
+        table: channels that exist.
     """
 
-    def __init__(self, pid: int, state: SamplerState, masses: Mapping[int, float]) -> None:
-        old = available_groups(pid, state.masses) if pid in state.masses else ()
-        new = available_groups(pid, masses) if pid in masses else ()
+    def __init__(self, pid: int, state: SamplerState, masses: Mapping[int, float], table: ChannelTable) -> None:
+        old = available_groups(pid, state.masses, table) if pid in state.masses else ()
+        new = available_groups(pid, masses, table) if pid in masses else ()
         self.groups = dict(state.decays.get(pid, {}))
         self.kept = {group: br for group, br in self.groups.items() if group in new}
         self.lost = {group: br for group, br in self.groups.items() if group not in new}
@@ -63,9 +65,9 @@ class Change:
         return self.is_staying and not self.kept and not self.gained
 
 
-def list_changes(state: SamplerState, masses: Mapping[int, float]) -> dict[int, Change] | None:
+def list_changes(state: SamplerState, masses: Mapping[int, float], table: ChannelTable) -> dict[int, Change] | None:
     """Return the changes per particle that the new masses [GeV] cause; None if one of them has no channel left."""
-    changes = {pid: Change(pid, state, masses) for pid in sorted({*state.masses, *masses} - {LBP_PID})}
+    changes = {pid: Change(pid, state, masses, table) for pid in sorted({*state.masses, *masses} - {LBP_PID})}
     return None if any(change.is_stranded for change in changes.values()) else changes
 
 
