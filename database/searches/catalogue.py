@@ -151,7 +151,7 @@ def describe_availability(search: Search, results: Mapping[str, ResultLike]) -> 
         missing += [f"{needed.what} ({needed.doi or needed.url or 'not published'})" for needed in entry.needed]
     return Availability(
         simple=has_table or (record is not None and (has_model or bool(entry.sets))),
-        full=has_model or bool(cached) or has_covariance,
+        full=(has_model and not entry.is_result_simplified) or bool(cached) or has_covariance,
         regions=record is not None or has_table or bool(cached),
         source="; ".join(parts) or "nothing",
         missing=tuple(missing),

@@ -183,6 +183,7 @@ class SearchEntry(_Record):
     num_bins: int = Field(gt=0, description="bins in arXiv:2507.08565")
     result: str | None = Field(None, description="efficiency-map result of the SModelS database that stands for it")
     result_model: str | None = Field(None, description="what that result has for combining its regions")
+    is_result_simplified: bool = Field(False, description="whether that is a simplified model, the full one being published elsewhere")
     sets: dict[Name, tuple[Name, ...]] = Field(
         default_factory=dict, description="regions that share no events, by name of the set, where the result does not say"
     )

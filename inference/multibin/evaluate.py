@@ -150,7 +150,7 @@ def _choose(
     candidates: list[_Candidate] = []
     for entry in sets:
         takes_errors = has_errors and entry.kind is ModelKind.FULL and settings.backend is Backend.NUMBA
-        placed = _build(entry, BuildOptions(Backend.NUMBA, takes_errors), base.clock)
+        placed = _build(entry, BuildOptions(Backend.NUMBA, takes_errors))
         if isinstance(placed, str):
             trials.append(SetTrial(entry.name, entry.description, 0, problem=placed))
             continue
@@ -200,7 +200,7 @@ def _speak(
         if settings.backend is not Backend.NUMBA:
             if settings.backend in candidate.entry.backends:
                 backend = settings.backend
-                made = _build(candidate.entry, BuildOptions(backend), base.clock)
+                made = _build(candidate.entry, BuildOptions(backend))
                 if isinstance(made, str):
                     return replace(base, trials=trials, outcome=LimitOutcome.NO_MODEL, reason=made)
                 placed = made
@@ -236,11 +236,10 @@ def _has_conventions(likelihood: Likelihood) -> bool:
     return isinstance(inner, SelectableAsimov)
 
 
-def _build(entry: SetModel, options: BuildOptions, clock: FitClock) -> PlacedModel | str:
+def _build(entry: SetModel, options: BuildOptions) -> PlacedModel | str:
     """The model, or why there is none."""
-    late: PlacedModel | str = f"making the model took longer than {clock.seconds or 0:g} s"
     try:
-        return clock.run(lambda: entry.build(options), late)
+        return entry.build(options)
     except UnusableModelError as error:
         return f"it is not evaluated: {error}"
     except UserFacingError as error:
@@ -283,7 +282,8 @@ def _best_region(base: Evaluated, yields: AnalysisYields, reason: tuple[str, ...
         return replace(base, outcome=LimitOutcome.NO_MODEL, reason=text)
     best = min(limits, key=lambda row: limits[row] if math.isfinite(limits[row]) else math.inf)
     name = analysis.regions[best]
-    notes = (*reason, f"no regions are combined: {name} is the one of {len(limits)} with the smallest expected limit")
+    of = f"the one of {len(limits)} with the smallest expected limit" if len(limits) > 1 else "the only one with signal"
+    notes = (*reason, f"no regions are combined: {name} is {of}")
     return replace(
         base,
         kind=ModelKind.REGION,

@@ -94,7 +94,8 @@ class StoreModels:
         sets = [found for entry in entries if (found := self._full(entry)) is not None]
         reason = [f"the published workspace {name} is missing" for name in self._record.stat_payload.missing_files]
         if not sets:
-            reason.append("no statistical model of its regions is in these results")
+            hint = "; their counts give a simplified one (--model simple)" if self._search is not None and self._search.entry.sets else ""
+            reason.append(f"no statistical model of its regions is in these results{hint}")
         if self._search is not None and (not sets or reason):
             reason += [f"{needed.what}: {needed.doi}" for needed in self._search.entry.needed if needed.doi]
         return Offer(tuple(sets), reason=tuple(reason))
@@ -165,7 +166,7 @@ class StoreModels:
                     sets.append(simple_set(self._regions, entry.name, members, self._counts))
         search = self._search
         if not sets and search is not None:
-            sets = [simple_set(self._regions, name, members, self._counts) for name, members in search.entry.sets.items()]
+            sets = [found for name, members in search.entry.sets.items() if (found := self._catalogued(name, members)) is not None]
         disjoint = search is not None and bool(search.entry.sets) and search.entry.sets_are_disjoint
         reason = () if sets else ("no source says which of its regions share no events",)
         return Offer(tuple(sets), disjoint, reason)
@@ -175,6 +176,14 @@ class StoreModels:
         return SetModel(
             entry.name, ModelKind.SIMPLIFIED, description, lambda options: self._workspace(entry, file, options), tuple(Backend)
         )
+
+    def _catalogued(self, name: str, members: tuple[str, ...]) -> SetModel | None:
+        """The model of a set that the catalogue names, as far as these results have its regions."""
+        present = tuple(member for member in members if member in self._regions)
+        if not present:
+            return None
+        notes = () if present == members else (f"only {len(present)} of the {len(members)} regions of {name} are in these results",)
+        return simple_set(self._regions, name, present, self._counts)._replace(notes=notes)
 
     def _signal_regions(self, entry: RegionSetRecord) -> tuple[str, ...]:
         """Regions of a set that are filled by data sets with counts and are no control regions."""

@@ -65,7 +65,7 @@ class TableModels:
         if choice is ModelChoice.SIMPLE:
             sets = tuple(simple_set(table.names, name, members, self._counts) for name, members in table.sets.items())
             return Offer(sets, table.sets_are_disjoint, () if sets else ("the table does not say which regions share no events",))
-        reason = ["no full model of it is known; its counts give a simplified one (--model simple)"]
+        reason = ["no statistical model of its regions is known; their counts give a simplified one (--model simple)"]
         if self._search is not None:
             reason += [f"{needed.what}: {needed.doi}" for needed in self._search.entry.needed if needed.doi]
         return Offer((), reason=tuple(reason))

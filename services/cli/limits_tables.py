@@ -51,7 +51,8 @@ def _print_input(console: Console, results: ResultsFile, entry: InputRecord, is_
         columns += [("expected", "right")] if has_expected else []
     columns += [("μ̂", "right")] if is_detailed else []
     for name, justify in (*columns, ("verdict", "left")):
-        table.add_column(name, justify="right" if justify == "right" else "center" if justify == "center" else "left", overflow="fold")
+        sides: dict[str, Any] = {"justify": justify, "no_wrap": name == "analysis"}
+        table.add_column(name, overflow="fold", **sides)
     for analysis in entry.analyses:
         name = analysis.analysis + (" ≈" if analysis.is_approximate else "")
         events = f"{analysis.num_signal_events:.3g}"
@@ -130,7 +131,7 @@ def _because(limits: LimitRecord, confidence_level: float) -> str:
 
 def _print_notes(console: Console, entry: InputRecord, is_detailed: bool) -> None:
     for analysis in entry.analyses:
-        texts = ([analysis.limits.reason] if analysis.limits.reason else []) + list(analysis.notes)
+        texts = ([analysis.limits.reason] if analysis.limits.reason else []) + _worth_saying(analysis, is_detailed)
         if is_detailed and analysis.model is not None:
             texts.insert(0, f"{analysis.model.description}, {analysis.origin}, evaluated by {analysis.model.backend}")
         if texts:
@@ -140,11 +141,21 @@ def _print_notes(console: Console, entry: InputRecord, is_detailed: bool) -> Non
                 limit = f"expected μ_UL {_number(trial.mu_ul_apriori)}" if trial.mu_ul_apriori is not None else trial.problem
                 mark = "used" if trial.is_used else "not used"
                 console.print(f"    {trial.set}: {trial.num_regions} regions with signal, {limit} ({mark})", markup=False, style="dim")
+    if not is_detailed and any(analysis.model is not None and analysis.model.kind == "single_region" for analysis in entry.analyses):
+        console.print(
+            "best region: no model of several regions is at hand, so the one with the smallest expected limit counts", style="dim"
+        )
     if entry.combination is not None and is_detailed:
         for left in entry.combination.left_out:
             console.print(f"· not in the combination: {left.analysis}: {left.reason}", markup=False, style="dim")
     if entry.num_failed:
         console.print(f"{entry.num_failed} analyses without limits because fits failed or took too long", style="yellow")
+
+
+def _worth_saying(analysis: AnalysisRecord, is_detailed: bool) -> list[str]:
+    """Notes; what the table says already only where details are wanted."""
+    said = ("no regions are combined", "no statistical model of its regions is in these results", "only a simplified workspace")
+    return [note for note in analysis.notes if is_detailed or not note.startswith(said) or "--model simple" in note]
 
 
 def print_catalogue(rows: Sequence[Mapping[str, Any]]) -> None:

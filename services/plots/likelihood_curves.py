@@ -52,7 +52,9 @@ def draw_curves(curves: CurvesFile, path: Path) -> None:
             axes.set_xlim(curves.mu[0], curves.mu[-1])
         lower.set_xlabel("signal strength μ", fontsize=12)
         handles, labels = upper.get_legend_handles_labels()
-        upper.legend(handles, labels, loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9.5, handlelength=2.4)
+        legend = figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9.5, handlelength=2.2)
+        legend.set_title("ln L(μ̂)/L(0)", prop={"size": 9.5})
+        legend.set_alignment("left")
         figure.suptitle(curves.title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,22 +66,23 @@ def draw_curves(curves: CurvesFile, path: Path) -> None:
 
 def _draw_ratios(axes: Axes, curves: CurvesFile) -> None:
     axes.axhline(0.0, color=FAINT, linewidth=0.8)
-    for number, curve in enumerate(curves.members):
+    for number, curve in _by_contribution(curves):
         axes.plot(curves.mu, _values(curve), color=_colour(number), linewidth=1.9, label=_label(curve))
     axes.plot(curves.mu, _values(curves.combined), color=INK, linewidth=2.6, linestyle=(0, (5, 2)), label=_label(curves.combined))
     top = max(value for curve in (*curves.members, curves.combined) for value in curve.log_ratio if value is not None)
-    axes.set_ylim(_LOWEST, max(1.12 * top, top + 0.8))
+    bottom = min(value for curve in (*curves.members, curves.combined) for value in curve.log_ratio if value is not None)
+    axes.set_ylim(max(_LOWEST, 1.05 * bottom), max(1.2 * top, top + 0.5))
     axes.set_ylabel("ln L(μ)/L(0)", fontsize=12)
 
 
 def _draw_shapes(axes: Axes, curves: CurvesFile) -> None:
-    for number, curve in enumerate(curves.members):
+    for number, curve in _by_contribution(curves):
         axes.plot(curves.mu, _shape(curve), color=_colour(number), linewidth=1.6)
     combined = _shape(curves.combined)
     axes.fill_between(curves.mu, combined, color=INK, alpha=0.08, linewidth=0.0)
     axes.plot(curves.mu, combined, color=INK, linewidth=2.4, linestyle=(0, (5, 2)))
     axes.set_ylim(0.0, 1.09)
-    axes.set_ylabel("L(μ)/L(μ̂)", fontsize=12)
+    axes.set_ylabel("L(μ)/L$_{max}$", fontsize=12)
 
 
 def _mark_best(axes: Axes, curves: CurvesFile, is_labelled: bool) -> None:
@@ -89,11 +92,10 @@ def _mark_best(axes: Axes, curves: CurvesFile, is_labelled: bool) -> None:
         axes.axvspan(curves.mu_max, curves.mu[-1], color="#b00020", alpha=0.06, linewidth=0.0)
         if is_labelled:
             axes.text(curves.mu_max, axes.get_ylim()[0], " excluded by critics", color="#b00020", fontsize=9, va="bottom")
-    if is_labelled and curves.mu_hat is not None and curves.tl is not None:
-        text = f"μ̂ = {curves.mu_hat:.2f}\nT$_L$ = {curves.tl:.1f}"
-        if curves.tl > 0.0:
-            text += f"  ({math.sqrt(curves.tl):.1f} σ, local)"
-        axes.annotate(text, (curves.mu_hat, 0.5 * curves.tl), xytext=(10, -4), textcoords="offset points", fontsize=10, va="top", color=INK)
+    if is_labelled and curves.mu_hat is not None and curves.tl is not None and curves.tl > 0.0:
+        text = f"μ̂ = {curves.mu_hat:.2f},  T$_L$ = {curves.tl:.1f}  (√T$_L$ = {math.sqrt(curves.tl):.1f}, local)"
+        axes.plot([curves.mu_hat], [0.5 * curves.tl], marker="o", markersize=6, color=INK)
+        axes.annotate(text, (curves.mu_hat, 0.5 * curves.tl), xytext=(9, 7), textcoords="offset points", fontsize=10, color=INK)
 
 
 def _tidy(axes: Axes) -> None:
@@ -107,9 +109,17 @@ def _colour(number: int) -> str:
     return COLOURS[number % len(COLOURS)]
 
 
+def _by_contribution(curves: CurvesFile) -> list[tuple[int, CurveRecord]]:
+    """Members with their numbers, the one that gains most at the combination's μ̂ first."""
+    return list(enumerate(sorted(curves.members, key=lambda curve: -(curve.log_ratio_at_best or 0.0))))
+
+
 def _label(curve: CurveRecord) -> str:
-    name = "combination" if curve.analysis == "combination" else curve.analysis
-    return f"{name}\n{curve.region}" if curve.region else name
+    """Name, region, and ln L(μ̂)/L(0) at the combination's μ̂."""
+    value = curve.log_ratio_at_best
+    gain = "" if value is None else f"   {value:+.1f}".replace("-", "−") if abs(value) >= 0.05 else "   0.0"
+    region = f"\n{curve.region}" if curve.region else ""
+    return f"{curve.analysis}{gain}{region}"
 
 
 def _values(curve: CurveRecord) -> list[float]:

@@ -1,0 +1,1 @@
+"""Region maps of published workspaces."""
