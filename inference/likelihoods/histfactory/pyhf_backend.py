@@ -159,21 +159,27 @@ class PyhfModel:
             return PyhfLikelihood(self, signal, PyhfLikelihood(self, signal, data).asimov_data())
         return PyhfLikelihood(self, signal, data)
 
-    def fit(self, signal: FloatArray, data: FloatArray, mu: float | None, start: FloatArray | None = None) -> PyhfFit:
-        """One fit with pyhf's minimiser; μ free and >= 0 if None."""
-        poi = self.model.config.poi_index
+    def inputs(
+        self, signal: FloatArray, highest_mu: float, start: FloatArray | None = None
+    ) -> tuple[list[float], list[tuple[float, float]], list[bool]]:
+        """Starting values, bounds and fixed flags of a fit, for pyhf's own functions; the yields are among the fixed ones."""
         init = self._inits.copy() if start is None else np.array(start)
         init[self._yield_index] = signal
         bounds, fixed = list(self._bounds), list(self._fixed)
-        fixed[poi] = mu is not None
-        highest = max(self._bounds[poi][1], 10.0)
-        if mu is not None:
-            init[poi], highest = mu, max(highest, mu)
-        bounds[poi] = (0.0, highest)
+        bounds[self.model.config.poi_index] = (0.0, highest_mu)
         low, high = np.array(bounds).T
-        init = np.clip(init, low, high)
+        return np.clip(init, low, high).tolist(), bounds, fixed
+
+    def fit(self, signal: FloatArray, data: FloatArray, mu: float | None, start: FloatArray | None = None) -> PyhfFit:
+        """One fit with pyhf's minimiser; μ free and >= 0 if None."""
+        poi = self.model.config.poi_index
+        highest = max(self._bounds[poi][1], 10.0)
+        init, bounds, fixed = self.inputs(signal, highest if mu is None else max(highest, mu), start)
+        fixed[poi] = mu is not None
+        if mu is not None:
+            init[poi] = mu
         try:
-            parameters, value = self._pyhf.infer.mle.fit(data, self.model, init.tolist(), bounds, fixed, return_fitted_val=True)
+            parameters, value = self._pyhf.infer.mle.fit(data, self.model, init, bounds, fixed, return_fitted_val=True)
         except (self._pyhf.exceptions.FailedMinimization, ValueError, FloatingPointError):
             return PyhfFit(math.nan, np.full(len(init), math.nan), Outcome.FIT_FAILED)
         nll = 0.5 * float(np.ravel(np.asarray(value))[0])
