@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from database.results.store import ResultsStore
 from inference.analysis_models.region_sets import RegionSetsModel
 from inference.analysis_models.registry import find_analysis_model
 from inference.analysis_models.set_report import report_region_sets
+from inference.likelihoods.histfactory import HistFactoryLikelihood, compile_workspace
 from inference.predictions import Predictor
 from inference.settings import Conventions, PredictionSettings
 from inference.spectrum import Spectrum
@@ -24,6 +26,7 @@ from tests.text_database import TextDatabase
 
 STOPS = Spectrum({1000006: 400.0, 1000022: 100.0}, {1000006: (((6, 1000022), 1.0),)}, {13: {(-1000006, 1000006): 2.0}})
 OLD, NEW, LEARNED = "13TeV/CMS/CMS-SUS-00-001-eff", "13TeV/CMS/CMS-SUS-00-002-eff", "13TeV/ATLAS/ATLAS-SUSY-0000-03-eff"
+FULL = "13TeV/ATLAS/ATLAS-SUSY-0000-04-eff"
 BACKGROUND = {"SR1": 9.0, "SR2": 4.0, "SR3": 2.0}
 
 
@@ -33,6 +36,22 @@ def add_result(database: TextDatabase, folder: str, *lines: str) -> Path:
         region = database.region(result, name, observed=int(background) + 1, expected=background)
         database.efficiencies(region, scale=0.004 * number)
     return result
+
+
+def workspace() -> dict[str, Any]:
+    def channel(name: str, background: list[float]) -> dict[str, Any]:
+        shift = {"name": "shift", "type": "normsys", "data": {"hi": 1.1, "lo": 0.9}}
+        scale = {"name": "scale", "type": "normfactor", "data": None}
+        return {"name": name, "samples": [{"name": "bkg", "data": background, "modifiers": [shift, scale]}]}
+
+    return {
+        "channels": [channel("CRW_cuts", [40.0]), channel("SRone_cuts", [9.0]), channel("SRtwo_cuts", [1.0, 4.0])],
+        "observations": [
+            {"name": "CRW_cuts", "data": [44.0]}, {"name": "SRone_cuts", "data": [10.0]}, {"name": "SRtwo_cuts", "data": [2.0, 5.0]},
+        ],
+        "measurements": [{"name": "m", "config": {"poi": "mu", "parameters": []}}],
+        "version": "1.0.0",
+    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -58,6 +77,14 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> ResultsStore:
         "statModels: { 'all': [('onnx', 'net.onnx'), ('sl', 'none.txt')] }",
     )
     write_poisson_network(learned / "net.onnx", ["SRtwo_cuts-1", "CRW_cuts-0", "SRone_cuts-0"], [4.0, 40.0, 9.0], [5.0, 44.0, 10.0])
+    full = add_result(
+        database,
+        FULL,
+        "regionMappings: { 'SR1': {'pyhf': 'SRone_cuts'}, 'SR2': {'pyhf': 'SRtwo_cuts[1]'}, 'CRW': {'pyhf': 'CRW_cuts', 'type': 'CR'} }",
+        "regionSets: { 'all': ['CRW', 'SR1', 'SR2'] }",
+        "statModels: { 'all': [('pyhf', 'gone.json'), ('full_pyhf', 'full.json')] }",
+    )
+    (full / "full.json").write_text(json.dumps(workspace()))
     return import_text_database(database.root, database.root.parent / "store", num_workers=0)
 
 
@@ -74,7 +101,7 @@ def model_of(store: ResultsStore, folder: str) -> RegionSetsModel:
 def test_both_formats_give_combined_predictions(store: ResultsStore) -> None:
     found = Predictor(store, PredictionSettings()).predict(STOPS)
     rows = np.flatnonzero(found.kind == PredictionKind.COMBINED)
-    assert sorted(store.results[r].folder for r in found.result[rows]) == sorted((OLD, NEW, LEARNED))
+    assert sorted(store.results[r].folder for r in found.result[rows]) == sorted((OLD, NEW, LEARNED, FULL))
     for row in rows:
         result = int(found.result[row])
         model = find_analysis_model(store, result, Conventions.DEFAULT)
@@ -92,6 +119,16 @@ def test_the_network_of_a_set_is_evaluated(store: ResultsStore) -> None:
     slopes = found.signal_slopes(1.0)
     np.testing.assert_allclose(slopes, [10.0 / 12.0 - 1.0, 5.0 / 5.5 - 1.0], atol=1e-9)
     assert found.asimov().mu_hat == pytest.approx(0.0, abs=1e-6)
+
+
+def test_the_workspace_of_a_set_is_evaluated(store: ResultsStore) -> None:
+    found = model_of(store, FULL).likelihood(np.array([3.0, 1.5]))
+    assert (found.set_name, found.file.kind, found.file.file) == ("all", "full_pyhf", "full.json")
+    compiled = compile_workspace(workspace())
+    signal = [{("SRone_cuts", 0): 3.0, ("SRtwo_cuts", 1): 1.5}.get(place, 0.0) for place in compiled.bins]
+    by_hand = HistFactoryLikelihood(compiled, np.array(signal))
+    for mu in (0.0, 1.0, 2.5):
+        assert found.nll(mu) == pytest.approx(by_hand.nll(mu), abs=1e-9)
 
 
 def test_each_signal_is_seen_by_its_most_sensitive_set(store: ResultsStore) -> None:
