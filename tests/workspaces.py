@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 Yields = Sequence[float]
 
 
@@ -33,5 +36,25 @@ def make_workspace(
         "channels": entries,
         "observations": [{"name": name, "data": list(observed)} for name, (_, observed) in channels.items()],
         "measurements": [{"name": "NormalMeasurement", "config": {"poi": "mu_SIG", "parameters": parameters}}],
+        "version": "1.0.0",
+    }
+
+
+def gaussian_workspace(observed: Yields, background: Yields, covariance: ArrayLike) -> dict[str, Any]:
+    """A covariance model as symmetric shifts, one per column of its Cholesky factor: the same likelihood in pyhf's format."""
+    root = np.linalg.cholesky(np.array(covariance))
+    centre = np.array(background)
+    modifiers = [
+        {
+            "name": f"shift{k}",
+            "type": "histosys",
+            "data": {"hi_data": (centre + root[:, k]).tolist(), "lo_data": (centre - root[:, k]).tolist()},
+        }
+        for k in range(len(centre))
+    ]
+    return {
+        "channels": [{"name": "SR", "samples": [{"name": "bkg", "data": centre.tolist(), "modifiers": modifiers}]}],
+        "observations": [{"name": "SR", "data": list(observed)}],
+        "measurements": [{"name": "m", "config": {"poi": "mu_SIG", "parameters": []}}],
         "version": "1.0.0",
     }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
@@ -12,30 +10,12 @@ from inference.gradients.fisher import build_information, profiled_curvature
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
 from inference.likelihoods.histfactory import HistFactoryLikelihood, HistFactorySettings, compile_workspace
 from inference.types import DataKind, FloatArray
+from tests.workspaces import gaussian_workspace
 
 OBSERVED, BACKGROUND = [12.0, 3.0, 7.0], [8.0, 4.0, 7.5]
 COVARIANCE = np.array([[4.0, 1.0, 0.5], [1.0, 2.0, 0.3], [0.5, 0.3, 3.0]])
 SIGNAL = np.array([2.0, 1.0, 0.3])
 DIRECTIONS = np.array([[0.1, 0.0, 1.0], [0.05, 0.0, -0.5], [0.0, 0.0, 0.2]])
-
-
-def as_workspace() -> dict[str, Any]:
-    """The covariance model as symmetric shifts, one per column of its Cholesky factor: the same likelihood."""
-    root = np.linalg.cholesky(COVARIANCE)
-    modifiers = [
-        {
-            "name": f"shift{k}",
-            "type": "histosys",
-            "data": {"hi_data": (BACKGROUND + root[:, k]).tolist(), "lo_data": (BACKGROUND - root[:, k]).tolist()},
-        }
-        for k in range(3)
-    ]
-    return {
-        "channels": [{"name": "SR", "samples": [{"name": "bkg", "data": BACKGROUND, "modifiers": modifiers}]}],
-        "observations": [{"name": "SR", "data": OBSERVED}],
-        "measurements": [{"name": "m", "config": {"poi": "mu_SIG", "parameters": []}}],
-        "version": "1.0.0",
-    }
 
 
 def closed_form(mu: float, data_kind: DataKind) -> FloatArray:
@@ -51,7 +31,7 @@ def closed_form(mu: float, data_kind: DataKind) -> FloatArray:
 @pytest.mark.parametrize("mu", [0.4, 1.0, 3.0])
 @pytest.mark.parametrize("data_kind", [DataKind.OBSERVED, DataKind.APRIORI])
 def test_equal_to_the_covariance_model_that_it_is(mu: float, data_kind: DataKind) -> None:
-    likelihood = HistFactoryLikelihood(compile_workspace(as_workspace()), SIGNAL)
+    likelihood = HistFactoryLikelihood(compile_workspace(gaussian_workspace(OBSERVED, BACKGROUND, COVARIANCE)), SIGNAL)
     found = workspace_information(likelihood, DIRECTIONS, mu, data_kind)
     assert found == pytest.approx(closed_form(mu, data_kind), rel=1e-4, abs=1e-8)
     assert (found[1] == 0.0).all() and (found[:, 1] == 0.0).all()
@@ -65,7 +45,7 @@ def test_any_likelihood_with_signal_slopes() -> None:
 
 def test_signal_uncertainty_against_second_differences_of_the_profile() -> None:
     """With an uncertain signal the mixed term of signal and nuisance counts, which no closed form here has."""
-    model = compile_workspace(as_workspace(), settings=HistFactorySettings(signal_uncertainty=0.3))
+    model = compile_workspace(gaussian_workspace(OBSERVED, BACKGROUND, COVARIANCE), settings=HistFactorySettings(signal_uncertainty=0.3))
     likelihood = HistFactoryLikelihood(model, SIGNAL)
     found = workspace_information(likelihood, DIRECTIONS[:, [0, 2]], 1.0, DataKind.OBSERVED)
     step = 0.02

@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import poisson
 
 from inference.likelihoods.covariance import CovarianceLikelihood, CovarianceModel
+from inference.likelihoods.histfactory import HistFactoryLikelihood, compile_workspace
 from inference.likelihoods.product import ProductLikelihood
 from inference.likelihoods.signal_uncertainty import UncertainSignalLikelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
@@ -18,6 +19,7 @@ from inference.limits.curves import TestCurve
 from inference.toy_data import NoToysError, draw_toys, region_statistics, region_toys
 from inference.toys import ToySettings, compute_toy_cls, find_toy_limit, make_generator, toy_statistics
 from inference.types import Outcome
+from tests.workspaces import gaussian_workspace
 
 GOLDEN_COUNTS = [9.0, 9.0, 8.0, 6.0]
 GOLDEN_BACKGROUNDS = [4.776116728273742, 4.514022313868948, 5.431739494563848, 7.056316608469631]
@@ -93,6 +95,18 @@ def test_toys_of_a_covariance_model_follow_its_moments() -> None:
     counts = np.array([toy.data.counts for toy in toys])  # type: ignore[attr-defined]
     mean = np.array([5.0, 3.0]) + fit.pulls * [1.5, 1.0] + [2.0, 1.0]
     assert counts.mean(axis=0) == pytest.approx(mean, abs=0.2)
+
+
+def test_workspace_has_the_distribution_of_the_covariance_model_that_it_is() -> None:
+    observed, background, covariance, signal = [7.0, 12.0], [5.0, 13.0], [[2.25, 0.5], [0.5, 4.0]], [2.0, 1.0]
+    workspace = HistFactoryLikelihood(compile_workspace(gaussian_workspace(observed, background, covariance)), signal)
+    simplified = CovarianceLikelihood(CovarianceModel(observed, background, covariance), signal)
+    settings = ToySettings(num_toys=1500, seed=4)
+    ours, theirs = compute_toy_cls(workspace, 2.0, settings), compute_toy_cls(simplified, 2.0, settings)
+    assert abs(ours.observed - theirs.observed) < 4.0 * math.hypot(ours.error, theirs.error)
+    assert ours.num_failed == 0
+    first, again = (toy_statistics(workspace, 0.0, 1.0, 10, make_generator(7, 0)) for _ in range(2))
+    assert first.tobytes() == again.tobytes()
 
 
 def test_second_order_toys_fit() -> None:
