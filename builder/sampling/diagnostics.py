@@ -27,13 +27,13 @@ def autocovariance(chain: FloatArray) -> FloatArray:
 
 
 def split_chains(chains: FloatArray) -> FloatArray:
-    """Return each chain's halves as chains of their own; an odd last draw is left out.
+    """Return each chain's halves as chains of their own; an odd one in the middle is left out.
 
     Args:
         chains: draws, shape (num_chains, num_draws).
     """
     half = chains.shape[1] // 2
-    return np.concatenate([chains[:, :half], chains[:, half : 2 * half]])
+    return np.concatenate([chains[:, :half], chains[:, chains.shape[1] - half :]])
 
 
 def effective_sample_size(chains: FloatArray, *, counts_between: bool = True) -> float:
