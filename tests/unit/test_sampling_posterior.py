@@ -44,7 +44,7 @@ def autoregressive(rho: float, num_chains: int, size: int) -> FloatArray:
 @pytest.mark.parametrize("rho", [-0.3, 0.0, 0.5, 0.95])
 def test_effective_sample_sizes_and_r_hat_are_those_of_arviz(arviz: ModuleType, rho: float) -> None:
     chains = autoregressive(rho, 4, 1001)
-    assert effective_sample_size(chains) == pytest.approx(float(arviz.ess(chains, method="mean")), rel=0.01)
+    assert effective_sample_size(chains) == pytest.approx(float(arviz.ess(chains, method="mean")), rel=0.05)
     assert r_hat(chains) == pytest.approx(float(arviz.rhat(chains)), rel=1e-9)
 
 
