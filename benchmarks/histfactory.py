@@ -46,6 +46,8 @@ class Agreement(NamedTuple):
         num_failed: fits in which pyhf fails.
         cls: largest relative difference of CLs near the limit.
         observed, expected: largest relative differences of limits.
+        num_limits: limits compared.
+        num_skipped: limits not compared, because a fit of pyhf near them ends higher by more than 1e-4 or fails.
     """
 
     fixed: float
@@ -55,6 +57,8 @@ class Agreement(NamedTuple):
     cls: float
     observed: float
     expected: float
+    num_limits: int
+    num_skipped: int
 
 
 def seconds(run: Callable[[], object], repeat: int) -> float:
@@ -102,30 +106,40 @@ def crossing(strengths: FloatArray, values: FloatArray) -> float:
     return float(real[np.argmin(np.abs(real - strengths[1]))]) if len(real) else math.nan
 
 
-def compare_limits(ours: HistFactoryLikelihood, theirs: PyhfLikelihood) -> tuple[float, float, float]:
-    """Relative differences of CLs, observed limit and median expected limit; nan where pyhf fails."""
+def is_converged(ours: HistFactoryLikelihood, theirs: PyhfLikelihood, strengths: FloatArray) -> bool:
+    """Whether pyhf finds the same minima at these strengths and at the best fit."""
+    pairs = [(ours.fit(float(mu)).nll, theirs.fit(float(mu)).nll) for mu in strengths]
+    pairs.append((ours.best_fit.nll, theirs.best_fit.nll))
+    return all(abs(mine - other) < 1e-4 for mine, other in pairs)
+
+
+def compare_limits(ours: HistFactoryLikelihood, theirs: PyhfLikelihood) -> list[tuple[float, float]]:
+    """Relative differences of CLs and of the limit, observed and expected; nan where pyhf's fits are not at the minimum."""
     import pyhf
 
-    observed, expected = find_upper_limit(ours).mu_ul, find_expected_limits(ours).median
-    differences = [0.0]
-    limits: list[float] = []
-    for index, limit in enumerate((observed, expected)):
+    limits = (find_upper_limit(ours).mu_ul, find_expected_limits(ours).median)
+    asimov = ours.asimov(), theirs.asimov()
+    found: list[tuple[float, float]] = []
+    for index, limit in enumerate(limits):
         strengths = limit * np.array(_AROUND)
+        if not (is_converged(*asimov, strengths) and (index == 1 or is_converged(ours, theirs, strengths))):
+            found.append((math.nan, math.nan))
+            continue
         try:
-            values = np.array([hypotest(theirs, float(mu), 4.0 * max(observed, expected))[index] for mu in strengths])
+            values = np.array([hypotest(theirs, float(mu), 4.0 * max(limits))[index] for mu in strengths])
         except (pyhf.exceptions.FailedMinimization, ValueError):
-            return math.nan, math.nan, math.nan
+            found.append((math.nan, math.nan))
+            continue
         mine = [compute_cls(ours, float(mu)) for mu in strengths]
         own = np.array([result.observed if index == 0 else result.expected[2] for result in mine])
-        differences += list(np.abs(own / values - 1.0))
-        limits.append(abs(crossing(strengths, values) / limit - 1.0))
-    return max(differences), limits[0], limits[1]
+        found.append((float(np.abs(own / values - 1.0).max()), abs(crossing(strengths, values) / limit - 1.0)))
+    return found
 
 
 def compare(model: HistFactoryModel, peer: PyhfModel, signals: list[FloatArray], num_limits: int) -> Agreement:
     """All differences of a workspace."""
     fixed, free, num_worse, num_failed = -math.inf, -math.inf, 0, 0
-    cls, observed, expected = 0.0, 0.0, 0.0
+    worst, num_compared, num_skipped = [0.0, 0.0, 0.0], 0, 0
     for k, signal in enumerate(signals):
         ours, theirs = HistFactoryLikelihood(model, signal), peer.likelihood(signal)
         pairs = ((ours.fit(1.0).nll, theirs.fit(1.0).nll), (ours.best_fit.nll, theirs.best_fit.nll))
@@ -136,10 +150,13 @@ def compare(model: HistFactoryModel, peer: PyhfModel, signals: list[FloatArray],
         if any(math.isnan(mine) for mine, _ in pairs):
             fixed = math.inf
         if k < num_limits:
-            found = compare_limits(ours, theirs)
-            if not any(math.isnan(value) for value in found):
-                cls, observed, expected = max(cls, found[0]), max(observed, found[1]), max(expected, found[2])
-    return Agreement(fixed, free, num_worse, num_failed, cls, observed, expected)
+            for index, (cls, limit) in enumerate(compare_limits(ours, theirs)):
+                if math.isnan(limit):
+                    num_skipped += 1
+                    continue
+                num_compared += 1
+                worst[0], worst[1 + index] = max(worst[0], cls), max(worst[1 + index], limit)
+    return Agreement(fixed, free, num_worse, num_failed, worst[0], worst[1], worst[2], num_compared, num_skipped)
 
 
 class Speed(NamedTuple):
@@ -218,12 +235,9 @@ def main() -> None:
     arguments = parser.parse_args()
     logging.disable(logging.ERROR)
     warnings.simplefilter("ignore")
-    print(
-        "agreement: -ln L own - pyhf (largest), fits pyhf ends 1e-4 higher / fails, |CLs ratio - 1|, |limit ratio - 1| observed, expected"
-    )
-    print(
-        "speed [ms]: set-up | background fit + Asimov | fixed μ from nominal | fixed μ | free | limit || pyhf build | first | fixed | free | test"
-    )
+    print("agreement: -ln L own - pyhf (largest) | fits that pyhf ends 1e-4 higher, fails | |CLs ratio - 1| | |limit ratio - 1|, expected")
+    print("speed [ms]: set-up | background fit and Asimov | fixed μ from nominal | fixed μ | free | limit")
+    print("            pyhf: build | first | fixed | free | hypothesis test || ratios: fixed, limit")
     for path in sorted(arguments.folder.rglob("*.json")):
         if arguments.only not in str(path):
             continue
@@ -243,6 +257,7 @@ def main() -> None:
         print(
             f"    fixed {found.fixed:+.1e} free {found.free:+.1e} | pyhf higher {found.num_worse} fails {found.num_failed}"
             f" | CLs {found.cls:.1e} | limits {found.observed:.1e} {found.expected:.1e}"
+            f" (of {found.num_limits}, {found.num_skipped} skipped)"
         )
         own = " | ".join(f"{value:.3g}" for value in speed[:6])
         theirs = " | ".join(f"{value:.3g}" for value in speed[6:])

@@ -19,7 +19,7 @@ from numba import njit
 
 from inference.likelihoods.histfactory.kernels import differentiate, evaluate, make_work, multiply_hessian
 from inference.likelihoods.histfactory.linear import dot
-from inference.likelihoods.histfactory.metric import add_damping, factorise_metric, solve_metric, weigh_parameters
+from inference.likelihoods.histfactory.metric import add_damping, factorise_metric, solve_metric
 from inference.likelihoods.histfactory.problem import Measured, Problem, Work
 from inference.types import FloatArray, IntArray
 
@@ -32,6 +32,8 @@ _SMALLEST_GAIN_OF_MU = 1e-14
 """The same where μ is fitted: the error of μ goes with the root of the gain."""
 _LAST_ENERGY = 1e-6
 """A full step from this close (twice the promised gain) ends within the smallest gain."""
+_FAR = 0.05
+"""Energy above which every step makes a metric of its own."""
 _FIRST_DAMPING = 1e-3
 """Levenberg damping after a step that had to be shortened a lot, relative to the Gauss-Newton curvature of each parameter."""
 _AT_BOUND = 1e-10
@@ -123,7 +125,7 @@ def _solve_newton(
         length = energy / bending
         for p in range(size):
             step[p] += length * d[p]
-            if work.inverse[p] > 0.0:
+            if work.is_active[p]:
                 rest[p] -= length * image[p]
         solve_metric(problem, work, rest, z)
         previous, energy = energy, dot(rest, z)
@@ -140,13 +142,13 @@ def _profile_curvature(problem: Problem, theta: FloatArray, work: Work) -> float
     """Second derivative in μ of the profiled curve: h_μμ - h_μθ H⁻¹ h_θμ; nan where the metric is singular."""
     size, poi = theta.shape[0], problem.poi
     direction, image, step = np.zeros(size), np.empty(size), np.empty(size)
-    work.inverse[poi] = 0.0
+    work.is_active[poi] = 0
     direction[poi] = 1.0
     multiply_hessian(problem, theta, direction, work, image)
     if not factorise_metric(problem, work):
         return math.nan
     for p in range(size):
-        direction[p] = image[p] if work.inverse[p] > 0.0 else 0.0
+        direction[p] = image[p] if work.is_active[p] else 0.0
     rest = direction.copy()
     _solve_newton(problem, theta, work, rest, 1e-12, 0.0, step)
     return image[poi] - dot(direction, step)  # type: ignore[no-any-return]
@@ -179,7 +181,7 @@ def fit_parameters(
     """
     size, poi = start.shape[0], problem.poi
     work = make_work(problem)
-    gradient, inverse = work.gradient, work.inverse
+    gradient, is_active = work.gradient, work.is_active
     is_free = problem.is_free.copy()
     is_free[poi] = 1 if is_mu_free else 0
     trial, step, rest = np.empty(size), np.empty(size), np.empty(size)
@@ -195,7 +197,7 @@ def fit_parameters(
     mean[:] = work.mean
     if not math.isfinite(value):
         return FitSummary(False, math.nan, math.nan, math.nan, 0, 0)
-    has_converged, is_last, energy = False, False, math.inf
+    has_converged, is_last, is_stale, energy = False, False, True, math.inf
     iteration, products, damping = 0, 0, 0.0
     while True:
         if has_kinks:
@@ -204,7 +206,9 @@ def fit_parameters(
         for p in range(size):
             is_low, is_high = theta[p] - lower[p] <= _AT_BOUND, upper[p] - theta[p] <= _AT_BOUND
             is_held = (is_low and gradient[p] >= 0.0) or (is_high and gradient[p] <= 0.0) or (is_low and is_high)
-            inverse[p] = 1.0 if is_free[p] and not is_held else 0.0
+            now_active = 1 if is_free[p] and not is_held else 0
+            is_stale |= now_active > is_active[p]
+            is_active[p] = now_active
         if is_last:
             has_converged = True
             break
@@ -214,11 +218,12 @@ def fit_parameters(
         iteration += 1
         if damping > 0.0:
             add_damping(problem, work, damping)
-        weigh_parameters(problem, work)
-        if not factorise_metric(problem, work):
-            break
+        if is_stale or damping > 0.0 or energy > _FAR:  # near the minimum the last metric is good enough
+            if not factorise_metric(problem, work):
+                break
+            is_stale = damping > 0.0
         for p in range(size):
-            rest[p] = -gradient[p] if inverse[p] > 0.0 else 0.0
+            rest[p] = -gradient[p] if is_active[p] else 0.0
         energy, num_products, is_convex = _solve_newton(problem, theta, work, rest, -1.0, smallest, step)
         products += num_products
         if energy < smallest:
@@ -230,7 +235,7 @@ def fit_parameters(
             expected = 0.0
             for p in range(size):
                 trial[p] = theta[p]
-                if inverse[p] > 0.0:
+                if is_active[p]:
                     trial[p] = min(max(theta[p] + length * step[p], lower[p]), upper[p])
                     if problem.has_kink[p] and abs(trial[p]) < _AT_BOUND:
                         trial[p] = 0.0
@@ -259,6 +264,5 @@ def fit_parameters(
     slope = gradient[poi]
     second = math.nan
     if has_converged and with_curvature:
-        weigh_parameters(problem, work)
         second = _profile_curvature(problem, theta, work)
     return FitSummary(has_converged, value, slope, second, iteration, products)

@@ -22,6 +22,7 @@ from inference.likelihoods.histfactory.workspace import Workspace, read_workspac
 from inference.types import DataKind, FloatArray, IntArray, Outcome
 
 _WILD = math.log(20.0)
+_SMALL = 40
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -93,6 +94,7 @@ class HistFactoryModel:
         parameter_names: names of all parameters; those of a set per bin carry an index.
         table: starting values, bounds, constraints.
         is_wild: whether a normalisation grows more than 20-fold per standard deviation, see `search`.
+        is_small: whether there are 40 parameters at most.
         observed: observed events, shape (num_bins,).
         nominal_background: Σ nominal events of all samples without the parameter of interest, shape (num_bins,).
     """
@@ -111,6 +113,7 @@ class HistFactoryModel:
         cells = self.problem.cells
         self.is_wild = bool((np.maximum(cells.log_up, cells.log_down) > _WILD).any())
         self.signal_cells: IntArray = cells.bin_start[1:] - 1
+        self.is_small = len(self.table.names) <= _SMALL
         self.observed = np.array([n for channel in channels for n in channel.observed], dtype=np.float64)
         self.nominal_background = np.zeros(self.num_bins)
         background = np.array(cells.is_poi) == 0

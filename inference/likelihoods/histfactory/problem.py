@@ -89,7 +89,9 @@ class Work(NamedTuple):
         jacobian: d(mean)/dθ, see Layout.
         residual, bin_weight: 1 - n/λ and n/λ² per bin.
         scratch: two rows over cells.
-        inverse: 1/D of the metric per parameter; 0 for parameters that stay.
+        is_active: 1 for parameters that move in this step, else 0.
+        inverse: 1/D of the metric per parameter; 0 for parameters that stayed when it was made.
+        slopes: Jacobian of the metric.
         soft, matrix: see `metric`.
         bins, rows: scratch per bin and shared parameter.
     """
@@ -110,7 +112,9 @@ class Work(NamedTuple):
     residual: FloatArray
     bin_weight: FloatArray
     scratch: FloatArray
+    is_active: IntArray
     inverse: FloatArray
+    slopes: FloatArray
     soft: FloatArray
     matrix: FloatArray
     bins: FloatArray

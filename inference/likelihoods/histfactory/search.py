@@ -4,8 +4,8 @@
 2. At the minimum found, `scan` lists other valleys of single nuisances. All that are deeper make one new start together, the
    deepest one alone another, and those that are nearly as deep one each. This repeats while it helps.
 3. Models with a normalisation that grows more than 20-fold per standard deviation (`is_wild`) have minima that no single
-   nuisance leads to: there, and where a fit is poor, fits also start at the nominal values and at a few scattered points,
-   always the same.
+   nuisance leads to: there, and where a fit of a small model (`is_small`) is poor, fits also start at the nominal values and at
+   a few scattered points, always the same.
 
 Nothing here depends on earlier calls, nor on random numbers that differ between calls.
 """
@@ -76,7 +76,7 @@ def find_minimum(
             break
         found = best
         others = [(parameters, best.mu) for parameters in _other_starts(model, data, signal, best.parameters)]
-        if number == 0 and (model.is_wild or _is_poor(model, data, signal, best)):
+        if number == 0 and (model.is_wild or (model.is_small and _is_poor(model, data, signal, best))):
             ceiling = best.nll + _HIGHEST
             others += [(x, best.mu) for x in _scattered_starts(model, start, best.mu) if model.nll_at(x, signal, data) < ceiling]
         if is_mu_free and number == 0:
