@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 from database.results.store import ResultsStore
 from database.searches.records import parse_record, read_document
@@ -40,6 +42,11 @@ class SignalEvents(BaseModel):
     @classmethod
     def _read_number(cls, value: Any) -> Any:
         return {"events": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        described = handler(core)
+        return {"anyOf": [{"type": "number", "minimum": 0}, described]} if handler.mode == "validation" else described
 
 
 class AnalysisYields(BaseModel):

@@ -48,9 +48,9 @@ def open_book(
     from inference.multibin.results import SourcesRecord, WorkspaceRecord
     from inference.multibin.run import describe_store
 
-    read_maps = [read_region_map(path) for path in maps]
     if maps and not workspaces:
         raise LimitsError("--regions: there is no --workspace that it belongs to")
+    read_maps = [read_region_map(path) for path in maps]
     found = list(read_user_workspaces(workspaces, read_maps, analyses))
     own_tables = [read_table(path) for path in tables]
     learned = _surrogates(surrogates)
@@ -71,7 +71,8 @@ def open_book(
 
 def _stored_workspaces(stored: ResultsFile, replaced: set[str]) -> list[UserWorkspace]:
     """The user's workspaces of a results file, checked to be the same ones."""
-    from database.searches.workspaces import read_workspace_file
+    from database.searches.catalogue import find_search
+    from database.searches.workspaces import read_workspace_file, verify_digest
     from inference.multibin.user_models import UserWorkspace
 
     found = []
@@ -81,7 +82,8 @@ def _stored_workspaces(stored: ResultsFile, replaced: set[str]) -> list[UserWork
         file = read_workspace_file(entry.name, entry.regions.member)
         if file.content_sha256 != entry.content_sha256:
             raise LimitsError(f"{entry.name}: the workspace has changed since the results were made (content sha256 {file.content_sha256})")
-        found.append(UserWorkspace(file, entry.regions, "the same workspace as before"))
+        search = find_search(entry.regions.analysis)
+        found.append(UserWorkspace(file, entry.regions, verify_digest(file, entry.regions, search.entry.digests if search else ())))
     return found
 
 
