@@ -73,10 +73,10 @@ def find_workspaces(store: ResultsStore, analysis_id: str | None) -> Iterator[Fu
                 continue
             file, model = placed[0], placed[1].model
             compiled = model.compiled
-            if all(len(channel["samples"]) == 1 for channel in json.loads((store.path / file.path).read_bytes())["channels"]):
-                if "totalError" in compiled.parameter_names:
-                    continue
             spec = select_channels(json.loads((store.path / file.path).read_bytes()), [name for name, _ in compiled.channels])
+            has_one_sample = all(len(channel["samples"]) == 1 for channel in spec["channels"])
+            if has_one_sample and "totalError" in compiled.parameter_names:
+                continue
             types = np.array([guess_type(channel) for channel, _ in compiled.bins])
             is_signal = (np.asarray(placed[1].columns) >= 0) & (types != "CR")
             published = _find_published(region_set, compiled, is_signal)
@@ -153,21 +153,18 @@ def main() -> None:
     from services.stores import open_results
 
     print(
-        "| workspace (bins, parameters) | form | error of Δ(-ln L): median | 95 % | max | max where Δ < 3 | limit ratio | full / simplified |"
+        "| workspace (signal + control bins, parameters) | form | median | 95 % | max | Δ < 3 | limit ratio, median | full / simplified |"
     )
     print("|---|---|---|---|---|---|---|---|")
     for workspace in find_workspaces(open_results(arguments.results), arguments.analysis):
-        label = (
-            f"{workspace.name} ({int(workspace.is_signal.sum())}+{int((~workspace.is_signal).sum())}, {workspace.compiled.num_parameters})"
-        )
+        num_signal, num_control = int(workspace.is_signal.sum()), int((~workspace.is_signal).sum())
+        label = f"{workspace.name} ({num_signal}+{num_control}, {workspace.compiled.num_parameters})"
         for row in compare_workspace(workspace, arguments.signals, arguments.seed):
             e = row.errors
             failed = f" ({e.num_failed} failed)" if e.num_failed else ""
-            print(
-                f"| {label} | {row.form} | {e.median:.3g} | {e.quantile_95:.2g} | {e.largest:.2g} | {e.largest_small:.2g} | "
-                f"{e.limit_low:.2f}–{e.limit_high:.2f}, median {e.limit_median:.3f}{failed} | {row.full_time:.0f} / {row.small_time:.0f} µs |",
-                flush=True,
-            )
+            sizes = f"{e.median:.2g} | {e.quantile_95:.2g} | {e.largest:.2g} | {e.largest_small:.2g}"
+            limits = f"{e.limit_low:.2f}–{e.limit_high:.2f}, {e.limit_median:.3f}{failed}"
+            print(f"| {label} | {row.form} | {sizes} | {limits} | {row.full_time:.0f} / {row.small_time:.0f} µs |", flush=True)
             label = ""
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from inference.analysis_models.histfactory import WorkspaceModel
-from inference.likelihoods.histfactory import compile_workspace
+from inference.likelihoods.histfactory import HistFactorySettings, compile_workspace
 from inference.likelihoods.histfactory.parameters import Constraint
 from inference.likelihoods.simplified import (
     SimplificationError,
@@ -181,8 +181,7 @@ def test_pyhf_reads_the_simplified_workspaces() -> None:
         document = simplify(spec, model, is_signal, form).document
         for entry in document["channels"]:
             sizes = len(entry["samples"][0]["data"])
-            kinds = {"mu_SIG": "normfactor"} | ({"lumi": "lumi"} if form is SimplifiedForm.PUB_NOTE else {})
-            modifiers = [{"name": name, "type": kind, "data": None} for name, kind in kinds.items()]
+            modifiers = [{"name": "mu_SIG", "type": "normfactor", "data": None}, {"name": "lumi", "type": "lumi", "data": None}]
             signal = {"name": "signal", "data": [1.0] * sizes, "modifiers": modifiers}
             entry["samples"].append(signal)
         workspace = pyhf.Workspace(document)
@@ -242,3 +241,15 @@ def test_shapes_are_seeded_and_normalised() -> None:
     assert np.array_equal(first, draw_shapes(background, 5, 7))
     assert not np.array_equal(first, draw_shapes(background, 5, 8))
     assert first.sum(axis=1) == pytest.approx(np.ones(5))
+
+
+def test_signal_uncertainties_go_with_the_workspaces() -> None:
+    """A correlated uncertainty of 30 % on the signal: the forms that are workspaces know of it."""
+    spec = make_workspace({"SR_b": ([400.0, 900.0], [410.0, 880.0])}, relative_error=0.002)
+    model = compile_workspace(spec, settings=HistFactorySettings(signal_uncertainty=0.3))
+    shapes = draw_shapes(model.nominal_background, 6, 3)
+    worst = {}
+    for form in SimplifiedForm:
+        simplified = simplify(spec, model, np.ones(2, dtype=np.bool_), form)
+        worst[form] = measure_errors(WorkspaceModel(model), simplified.model, shapes, np.arange(2), simplified.places).largest
+    assert max(worst[SimplifiedForm.PUB_NOTE], worst[SimplifiedForm.LOGNORMAL]) < 0.02 < worst[SimplifiedForm.COVARIANCE]

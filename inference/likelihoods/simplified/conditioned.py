@@ -15,6 +15,7 @@ workspace with one normsys per eigenvector and bin.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -55,8 +56,13 @@ class BackgroundSummary(NamedTuple):
         """The covariance model; signals are in the order of `bins`."""
         return CovarianceModel(self.observed, self.background, self.covariance, conventions=conventions)
 
-    def lognormal_workspace(self, poi_name: str = "mu_SIG") -> dict[str, Any]:
-        """The model with log-normal bins as a pyhf workspace: every bin a channel `channel[bin]` with one sample."""
+    def lognormal_workspace(self, poi_name: str = "mu_SIG", parameters: Sequence[Mapping[str, Any]] = ()) -> dict[str, Any]:
+        """The model with log-normal bins as a pyhf workspace: every bin a channel `channel[bin]` with one sample.
+
+        Args:
+            poi_name: parameter of interest.
+            parameters: what the measurement says of parameters, e.g. of the luminosity, which scales signals.
+        """
         means = np.maximum(self.means, _SMALLEST_MEAN)
         eigenvalues, vectors = np.linalg.eigh(self.covariance / np.outer(means, means))
         kept = eigenvalues > _SMALLEST_EIGENVALUE * max(float(eigenvalues[-1]), 0.0)
@@ -71,7 +77,7 @@ class BackgroundSummary(NamedTuple):
             ]
             channels.append({"name": name, "samples": [{"name": "Bkg", "data": [float(centre[row])], "modifiers": modifiers}]})
             observations.append({"name": name, "data": [float(self.observed[row])]})
-        measurement = {"name": "NormalMeasurement", "config": {"poi": poi_name, "parameters": []}}
+        measurement = {"name": "NormalMeasurement", "config": {"poi": poi_name, "parameters": [dict(item) for item in parameters]}}
         return {"channels": channels, "observations": observations, "measurements": [measurement], "version": "1.0.0"}
 
 

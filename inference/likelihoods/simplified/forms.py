@@ -1,4 +1,8 @@
-"""The forms that a full workspace can be simplified to: their document, and the model that it stands for."""
+"""The forms that a full workspace can be simplified to: their document, and the model that it stands for.
+
+Signal uncertainties (`HistFactorySettings`) go with the two workspaces; of the luminosity the pub note fixes the effect on signals, the
+log-normal workspace keeps it. A covariance has no room for either.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +18,7 @@ from inference.analysis_models.protocol import AnalysisModel
 from inference.likelihoods.histfactory import HistFactoryModel, compile_workspace
 from inference.likelihoods.simplified.conditioned import condition_on_controls
 from inference.likelihoods.simplified.files import write_summary
-from inference.likelihoods.simplified.pub_note import simplify_workspace
+from inference.likelihoods.simplified.pub_note import signal_parameters, simplify_workspace
 
 
 class SimplifiedForm(StrEnum):
@@ -43,7 +47,7 @@ class Simplified(NamedTuple):
 
 
 def simplify(spec: Mapping[str, Any], model: HistFactoryModel, is_signal_bin: NDArray[np.bool_], form: SimplifiedForm) -> Simplified:
-    """The simplified likelihood of a full workspace.
+    """The simplified likelihood of a full workspace; its signals carry the uncertainties of the full one where the form has room for them.
 
     Args:
         spec: the full workspace, background only, without validation regions.
@@ -54,15 +58,17 @@ def simplify(spec: Mapping[str, Any], model: HistFactoryModel, is_signal_bin: ND
     Raises:
         SimplificationError: the background-only fit fails, or there is no signal bin.
     """
+    settings = model.settings.model_copy(update={"measurement": 0})
     if form is SimplifiedForm.PUB_NOTE:
         document = simplify_workspace(spec, model)
-        small = compile_workspace(document)
+        small = compile_workspace(document, settings=settings)
         return Simplified(document, WorkspaceModel(small), np.flatnonzero(is_signal_bin))
     summary = condition_on_controls(model, is_signal_bin)
     if form is SimplifiedForm.COVARIANCE:
         return Simplified(write_summary(summary), summary.model(), np.arange(len(summary.bins)))
-    document = summary.lognormal_workspace(model.poi_name)
-    small = compile_workspace(document)
+    _, parameters = signal_parameters(spec, model)
+    document = summary.lognormal_workspace(model.poi_name, parameters)
+    small = compile_workspace(document, settings=settings)
     order = {channel: index for index, (channel, _) in enumerate(small.bins)}
     places = np.array([order[f"{channel}[{position}]"] for channel, position in summary.bins], dtype=np.int64)
     return Simplified(document, WorkspaceModel(small), places)

@@ -64,10 +64,20 @@ def simplify_workspace(spec: Mapping[str, Any], model: HistFactoryModel) -> dict
 
 
 def _fixed_measurement(spec: Mapping[str, Any], model: HistFactoryModel) -> dict[str, Any]:
-    """The measurement that the model was compiled with: its parameter of interest, and the luminosity fixed."""
+    """The measurement that the model was compiled with, the luminosity fixed."""
+    name, parameters = signal_parameters(spec, model)
+    return {
+        "name": name,
+        "config": {
+            "poi": model.poi_name,
+            "parameters": [{**item, "fixed": True} if item["name"] == "lumi" else item for item in parameters],
+        },
+    }
+
+
+def signal_parameters(spec: Mapping[str, Any], model: HistFactoryModel) -> tuple[str, list[dict[str, Any]]]:
+    """Name of the measurement that a model was compiled with, and what it says of lumi and of the parameter of interest."""
     chosen = model.settings.measurement
     entries = spec["measurements"]
     entry = entries[chosen] if isinstance(chosen, int) else next(item for item in entries if item["name"] == chosen)
-    parameters = [{**item, "fixed": True} for item in entry["config"]["parameters"] if item["name"] == "lumi"]
-    parameters += [dict(item) for item in entry["config"]["parameters"] if item["name"] == model.poi_name]
-    return {"name": entry["name"], "config": {"poi": model.poi_name, "parameters": parameters}}
+    return entry["name"], [dict(item) for item in entry["config"]["parameters"] if item["name"] in ("lumi", model.poi_name)]
