@@ -7,6 +7,7 @@ Selection and curves are arrays throughout; objects are made for those who ask.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -24,7 +25,6 @@ from inference.likelihoods.batch import (
     Curves,
     CurveSet,
     pack_covariances,
-    prepare_regions,
 )
 from inference.likelihoods.covariance import CovarianceLikelihood
 from inference.likelihoods.protocol import Likelihood
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 COVARIANCE_MODELS = frozenset({"sl_v1", "sl_v2"})
 """Kinds of statistical models that are cheap enough for every setting."""
 
+_NOTHING = np.empty(0)
 _LIMIT, _REGION, _COMBINED = int(PredictionKind.UPPER_LIMIT), int(PredictionKind.EFFICIENCY_MAP), int(PredictionKind.COMBINED)
 
 
@@ -86,6 +87,7 @@ class _Facts(NamedTuple):
     error: FloatArray
     lumi_ifb: FloatArray
     analysis: IntArray
+    num_analyses: int
 
 
 class _Options(NamedTuple):
@@ -111,6 +113,7 @@ def _facts_of(store: ResultsStore) -> _Facts:
         error,
         np.array([record.lumi_ifb for record in store.results], dtype=np.float64),
         np.array([names.index(record.analysis_id) for record in store.results], dtype=np.int32),
+        len(names),
     )
 
 
@@ -133,24 +136,30 @@ def _merit(row: int, columns: _Columns, facts: _Facts, options: _Options) -> flo
 
 @njit(cache=True)
 def _select(
-    columns: _Columns, facts: _Facts, is_combined: NDArray[np.bool_], combined: IntArray, options: _Options
-) -> tuple[IntArray, FloatArray]:
-    """Rows of the candidates, ordered by analysis, kind and result, and the parameters of their curves.
+    columns: _Columns, facts: _Facts, combined: IntArray, options: _Options
+) -> tuple[IntArray, IntArray, NDArray[np.int8], FloatArray, FloatArray, NDArray[np.bool_], IntArray]:
+    """The candidates, ordered by analysis, kind and result.
 
     Args:
         columns: the predictions.
         facts: of the results.
-        is_combined: per analysis, whether its own combination stands for it.
-        combined: rows of these combinations.
+        combined: rows of the analyses' own combinations that stand for them.
         options: see there.
+
+    Returns:
+        Rows of the predictions, results, kinds of curves (OTHER for combinations), parameters, -ln L(0) of regions, whether they yield
+        numbers, and the positions of the combinations in the order of `combined`.
     """
-    num_analyses = is_combined.shape[0]
+    num_analyses = facts.num_analyses
+    own = np.full(num_analyses, -1, dtype=np.int32)
+    for k in range(combined.shape[0]):
+        own[facts.analysis[columns.result[combined[k]]]] = k
     best = np.full((2, num_analyses), -1, dtype=np.int32)
     merits = np.full((2, num_analyses), np.nan)
     for row in range(columns.result.shape[0]):
         kind = columns.kind[row]
         analysis = facts.analysis[columns.result[row]]
-        if kind == _COMBINED or (kind == _REGION and is_combined[analysis]):
+        if kind == _COMBINED or (kind == _REGION and own[analysis] >= 0):
             continue
         if kind == _LIMIT:
             observed, expected = columns.ul_obs_fb[row], columns.ul_exp_fb[row]
@@ -162,29 +171,40 @@ def _select(
         other = merits[kind, analysis]
         if best[kind, analysis] < 0 or merit > other or (np.isnan(other) and not np.isnan(merit)):
             best[kind, analysis], merits[kind, analysis] = row, merit
-    own = np.full(num_analyses, -1, dtype=np.int32)
-    for row in combined:
-        own[facts.analysis[columns.result[row]]] = row
     rows, count = np.empty(3 * num_analyses, dtype=np.int32), 0
+    positions = np.empty(combined.shape[0], dtype=np.int32)
     for analysis in range(num_analyses):
-        for row in (best[_LIMIT, analysis], best[_REGION, analysis], own[analysis]):
-            if row >= 0:
-                rows[count] = row
+        for kind in range(2):
+            if best[kind, analysis] >= 0:
+                rows[count] = best[kind, analysis]
                 count += 1
-    parameters = np.zeros((count, 4))
+        if own[analysis] >= 0:
+            rows[count] = combined[own[analysis]]
+            positions[own[analysis]] = count
+            count += 1
+    results, curve_kind, parameters = np.empty(count, dtype=np.int32), np.full(count, OTHER, dtype=np.int8), np.zeros((count, 4))
+    at_zero, is_usable = np.zeros(count), np.ones(count, dtype=np.bool_)
     for i in range(count):
         row = rows[i]
         kind = columns.kind[row]
+        results[i] = columns.result[row]
         if kind == _LIMIT:
             centre, width = gaussian_of_limits(
                 columns.xsec_fb[row], columns.ul_obs_fb[row], columns.ul_exp_fb[row], options.max_excess_sigmas, options.widening
             )
+            curve_kind[i] = GAUSSIAN
             parameters[i, 0], parameters[i, 1], parameters[i, 2] = centre, 1.0 / (width * width), width
+            is_usable[i] = np.isfinite(centre) and np.isfinite(parameters[i, 1])
         elif kind == _REGION:
             d = columns.dataset[row]
             parameters[i, 0], parameters[i, 1], parameters[i, 2] = facts.observed[d], facts.background[d], facts.error[d]
-            parameters[i, 3] = columns.xsec_fb[row] * facts.lumi_ifb[columns.result[row]]
-    return rows[:count].copy(), parameters
+            signal = columns.xsec_fb[row] * facts.lumi_ifb[columns.result[row]]
+            parameters[i, 3] = signal
+            curve_kind[i] = SMODELS_REGION if options.is_smodels else REGION
+            nll, _, _ = profile_region(0.0, facts.observed[d], facts.background[d], facts.error[d], signal, options.is_smodels)
+            at_zero[i] = nll
+            is_usable[i] = np.isfinite(nll) and np.isfinite(signal)
+    return rows[:count].copy(), results, curve_kind, parameters, at_zero, is_usable, positions
 
 
 class Candidates:
@@ -206,17 +226,15 @@ class Candidates:
         self._signal_uncertainty = settings.signal_uncertainty
         facts = _facts_of(store)
         own = self._own_combinations(settings, facts) if settings.use_combined else {}
-        is_combined = np.zeros(int(facts.analysis.max(initial=-1)) + 1, dtype=np.bool_)
-        combined = np.array(list(own), dtype=np.int32)
-        is_combined[facts.analysis[predictions.result[combined]]] = True
-        is_smodels = settings.conventions.has(Conventions.REGION_NUISANCES)
         options = _Options(
-            settings.region_choice.value == "v1_largest_ratio", is_smodels, settings.use_upper_limits,
-            settings.max_asymmetry, settings.max_excess_sigmas, settings.limit_widening,
+            settings.region_choice.value == "v1_largest_ratio", settings.conventions.has(Conventions.REGION_NUISANCES),
+            settings.use_upper_limits, settings.max_asymmetry, settings.max_excess_sigmas, settings.limit_widening,
         )  # fmt: skip
-        self.rows, parameters = _select(_Columns(*predictions[:6]), facts, is_combined, combined, options)
-        self.results = predictions.result[self.rows]
-        self.curve_set = self._curves(parameters, own, SMODELS_REGION if is_smodels else REGION)
+        self.rows, self.results, kind, parameters, at_zero, is_usable, positions = _select(
+            _Columns(*predictions[:6]), facts, np.array(list(own), dtype=np.int32), options
+        )
+        self._own = own
+        self.curve_set = self._curves(kind, parameters, at_zero, is_usable, zip(positions.tolist(), own.values(), strict=True))
 
     def _own_combinations(self, settings: ScoreSettings, facts: _Facts) -> dict[int, Likelihood]:
         """Likelihood of the first combination of each analysis whose statistical model can be evaluated, by row."""
@@ -234,33 +252,33 @@ class Candidates:
                 found[row] = model.likelihood(predictions.region_yields[result])
         return found
 
-    def _curves(self, parameters: FloatArray, own: dict[int, Likelihood], region: int) -> CurveSet:
-        size = self.rows.size
-        kinds = self._predictions.kind[self.rows]
-        kind = np.where(kinds == _LIMIT, GAUSSIAN, region).astype(np.int8)
-        part, is_bent = np.full(size, -1, dtype=np.int32), np.zeros(size, dtype=np.bool_)
-        is_usable = (kinds != _LIMIT) | (np.isfinite(parameters[:, 0]) & np.isfinite(parameters[:, 1]))
+    def _curves(
+        self,
+        kind: NDArray[np.int8],
+        parameters: FloatArray,
+        at_zero: FloatArray,
+        is_usable: NDArray[np.bool_],
+        own: Iterable[tuple[int, Likelihood]],
+    ) -> CurveSet:
+        """The curves, with the positions and likelihoods of the analyses' own combinations filled in."""
+        part, is_bent = np.full(kind.size, -1, dtype=np.int32), np.zeros(kind.size, dtype=np.bool_)
         others: list[tuple[int, Likelihood]] = []
         covariances: list[CovarianceLikelihood] = []
-        for i in np.flatnonzero(kinds == _COMBINED).tolist():
-            likelihood = own[int(self.rows[i])]
+        for i, likelihood in own:
             is_usable[i] = likelihood.outcome is Outcome.OK
             is_bent[i] = not likelihood.is_concave
             if isinstance(likelihood, CovarianceLikelihood) and is_usable[i]:
                 kind[i], part[i] = COVARIANCE, len(covariances)
                 covariances.append(likelihood)
             else:
-                kind[i] = OTHER
                 others.append((i, likelihood))
         if self._signal_uncertainty > 0.0:
-            for i in np.flatnonzero(kinds == PredictionKind.EFFICIENCY_MAP).tolist():
-                likelihood = self._region_likelihood(parameters[i])
-                kind[i], is_bent[i], is_usable[i] = OTHER, True, likelihood.outcome is Outcome.OK
-                others.append((i, likelihood))
-        signal = np.concatenate([np.empty(0), *(likelihood.signal for likelihood in covariances)])
-        curves = Curves(kind, parameters, np.zeros(size), is_bent, part, signal, pack_covariances(covariances))
-        prepare_regions(curves, is_usable)
-        self._own = own
+            for i in np.flatnonzero(kind <= SMODELS_REGION).tolist():
+                uncertain = self._region_likelihood(parameters[i])
+                kind[i], is_bent[i], is_usable[i] = OTHER, True, uncertain.outcome is Outcome.OK
+                others.append((i, uncertain))
+        signal = np.concatenate([likelihood.signal for likelihood in covariances]) if covariances else _NOTHING
+        curves = Curves(kind, parameters, at_zero, is_bent, part, signal, pack_covariances(covariances))
         return CurveSet.of_arrays(curves, others, is_usable)
 
     def __len__(self) -> int:

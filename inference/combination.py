@@ -126,10 +126,17 @@ def combine(
     curve_set: CurveSet, is_combinable: BoolMatrix, mu_max: float, rule: CombinationRule, min_members: int = 1
 ) -> CombinationResult:
     """As `find_best_combination`, for curves that are arrays already."""
-    is_usable = curve_set.is_usable.copy()
-    everything = np.arange(is_usable.size)
+    is_usable = curve_set.is_usable
+    if min_members == 1 and is_usable.size and is_usable.all():  # the usual case
+        search = _Search(curve_set, is_combinable, mu_max, rule)
+        result = search.run_legacy() if rule is CombinationRule.LEGACY_OFFSET else search.run()
+        if result is not None:
+            return result
+        is_usable = np.ones(is_usable.size, dtype=np.bool_)
+        is_usable[search.find_bad()] = False
+    is_usable = is_usable.copy()
     while True:
-        nodes: NDArray[np.int64] = everything if is_usable.all() else np.flatnonzero(is_usable)
+        nodes: NDArray[np.int64] = np.flatnonzero(is_usable)
         if min_members == 2:
             partners = is_combinable[np.ix_(nodes, nodes)]
             np.fill_diagonal(partners, False)
