@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +24,9 @@ from inference.types import DataKind, FloatArray, IntArray, Outcome
 
 _WILD = math.log(20.0)
 _SMALL = 40
+_SEED = 20_251
+_WIDTHS = (0.3, 0.3, 0.5, 0.5, 1.0)
+"""Standard deviations by which shapes and normalisations of scattered starts move."""
 _HALF_LOG_TWO_PI = 0.5 * math.log(2.0 * math.pi)
 
 
@@ -138,6 +142,12 @@ class HistFactoryModel:
     def num_parameters(self) -> int:
         """Number of parameters, the signal strength and fixed ones included."""
         return len(self.parameter_names)
+
+    @cached_property
+    def scatter(self) -> FloatArray:
+        """Changes of all parameters that scatter the starts of difficult fits, the same in every process, shape (5, num_parameters)."""
+        normals = np.random.default_rng(_SEED).normal(size=(len(_WIDTHS), self.num_parameters))
+        return np.array(_WIDTHS)[:, None] * normals
 
     def likelihood(self, yields: FloatArray, data_kind: DataKind = DataKind.OBSERVED) -> HistFactoryLikelihood:
         """Likelihood of a signal with these expected events at μ = 1 per bin, shape (num_bins,)."""

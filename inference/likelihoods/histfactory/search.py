@@ -32,9 +32,6 @@ _DEEPER = -1e-4
 _NEARLY_AS_DEEP = 0.1
 _MAX_SINGLES = 4
 _MAX_ROUNDS = 4
-_WIDTHS = (0.3, 0.3, 0.5, 0.5, 1.0)
-"""Standard deviations by which shapes and normalisations of scattered starts move."""
-_SEED = 20_251
 _HIGHEST = 100.0
 """Scattered starts whose -ln L is higher than the minimum by more than this are left out."""
 _LADDER = (0.5, -0.5, 1.5, -1.5)
@@ -160,10 +157,9 @@ def _scattered_starts(model: HistFactoryModel, start: FloatArray, mu: float) -> 
     """Nominal values, and points around the start that are the same in every call."""
     table = model.table
     is_shape = (table.constraint == Constraint.NORMAL) & (table.lower < 0.0) & (model.problem.is_free == 1)
-    rng = np.random.default_rng(_SEED)
     starts = [table.inits.copy()]
-    for width in _WIDTHS:
-        moved = np.clip(start + width * rng.normal(size=len(start)), table.lower, table.upper)
+    for change in model.scatter:
+        moved = np.clip(start + change, table.lower, table.upper)
         starts.append(np.where(is_shape, moved, start))
     for parameters in starts:
         parameters[model.poi_index] = mu
