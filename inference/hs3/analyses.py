@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from inference.hs3.errors import Hs3Error
-from inference.hs3.values import get_list, get_numbers, get_text, index_by_name, is_number
+from inference.hs3.values import find_entry, get_list, get_numbers, get_text, index_by_name, is_number
 from inference.likelihoods.histfactory.parameters import ParameterSet
 
 _CHANNELS = ("histfactory_dist", "histfactory_yield")
@@ -70,9 +70,7 @@ def find_analyses(document: Mapping[str, Any], wanted: str | None) -> list[Analy
 def _read_analysis(document: Mapping[str, Any], entry: Mapping[str, Any], likelihoods: Mapping[str, Mapping[str, Any]]) -> AnalysisEntry:
     name = str(entry["name"])
     where = f"analysis `{name}`"
-    likelihood = likelihoods.get(get_text(entry, "likelihood", where))
-    if likelihood is None:
-        raise Hs3Error(f"{where} refers to the likelihood `{entry['likelihood']}`, which is not there")
+    likelihood = find_entry(likelihoods, entry.get("likelihood"), "likelihood", where)
     pois = get_list(entry, "parameters_of_interest", where)
     if len(pois) > 1:
         raise Hs3Error(f"{where} has {len(pois)} parameters of interest; pyhf has one")
@@ -92,14 +90,11 @@ def _read_analysis(document: Mapping[str, Any], entry: Mapping[str, Any], likeli
 
 def _read_point(document: Mapping[str, Any], entry: Mapping[str, Any], where: str) -> tuple[dict[str, float], frozenset[str]]:
     points = index_by_name(document, "parameter_points")
-    chosen = entry.get("init")
-    if chosen is not None and chosen not in points:
-        raise Hs3Error(f"{where} refers to the parameter point `{chosen}`, which is not there")
-    if chosen is None:
-        chosen = next((name for name in _POINTS if name in points), None)
+    chosen = entry.get("init", next((name for name in _POINTS if name in points), None))
     values: dict[str, float] = {}
     constants: set[str] = set()
-    for item in get_list(points[chosen], "parameters", f"parameter point `{chosen}`") if chosen is not None else ():
+    point = {} if chosen is None else find_entry(points, chosen, "parameter point", where)
+    for item in get_list(point, "parameters", f"parameter point `{chosen}`"):
         parameter = get_text(item, "name", f"a parameter of `{chosen}`")
         if not is_number(item.get("value")):
             raise Hs3Error(f"`{parameter}` in the parameter point `{chosen}` needs `value`, a number")
@@ -117,11 +112,10 @@ def _read_domains(document: Mapping[str, Any], entry: Mapping[str, Any], where: 
         chosen = ["default_domain"]
     bounds: dict[str, tuple[float, float]] = {}
     for name in chosen:
-        if name not in domains:
-            raise Hs3Error(f"{where} refers to the domain `{name}`, which is not there")
-        if domains[name].get("type", "product_domain") != "product_domain":
-            raise Hs3Error(f"domain `{name}` is a {domains[name]['type']}; pyhf can express product_domain")
-        for axis in get_list(domains[name], "axes", f"domain `{name}`"):
+        domain = find_entry(domains, name, "domain", where)
+        if domain.get("type", "product_domain") != "product_domain":
+            raise Hs3Error(f"domain `{name}` is a {domain['type']}; pyhf can express product_domain")
+        for axis in get_list(domain, "axes", f"domain `{name}`"):
             parameter = get_text(axis, "name", f"an axis of domain `{name}`")
             if is_number(axis.get("min")) and is_number(axis.get("max")):
                 bounds[parameter] = float(axis["min"]), float(axis["max"])
@@ -141,9 +135,7 @@ def _read_likelihood(
     constraints: dict[str, GaussianConstraint] = {}
     pairs = [*zip(listed, measured, strict=True), *((item, None) for item in get_list(likelihood, "aux_distributions", where))]
     for item, datum in pairs:
-        if item not in distributions:
-            raise Hs3Error(f"{where} refers to the distribution `{item}`, which is not there")
-        entry = distributions[item]
+        entry = find_entry(distributions, item, "distribution", where)
         kind = get_text(entry, "type", f"distribution `{item}`")
         if kind in _CHANNELS and datum is not None:
             observed[str(item)] = _binned(data, datum, f"channel `{item}`")
@@ -160,9 +152,7 @@ def _read_likelihood(
 
 
 def _binned(data: Mapping[str, Mapping[str, Any]], name: Any, where: str) -> list[float]:
-    if name not in data:
-        raise Hs3Error(f"the data `{name}` of {where} are not there")
-    entry = data[name]
+    entry = find_entry(data, name, "data", where)
     if entry.get("type") != "binned":
         raise Hs3Error(f"the data `{name}` of {where} are {entry.get('type')}; pyhf can express binned data")
     if entry.get("uncertainty") is not None:

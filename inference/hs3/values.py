@@ -14,17 +14,17 @@ def is_number(value: Any) -> bool:
     return type(value) in (int, float) and math.isfinite(value)
 
 
-def get_text(entry: Mapping[str, Any], key: str, where: str) -> str:
+def get_text(entry: Any, key: str, where: str) -> str:
     """A text that must be there."""
-    value = entry.get(key)
+    value = entry.get(key) if isinstance(entry, Mapping) else None
     if not isinstance(value, str) or not value:
         raise Hs3Error(f"{where} needs `{key}`, a text")
     return value
 
 
-def get_list(entry: Mapping[str, Any], key: str, where: str) -> Sequence[Any]:
+def get_list(entry: Any, key: str, where: str) -> Sequence[Any]:
     """A list; empty where it is missing."""
-    value = entry.get(key, [])
+    value = entry.get(key, []) if isinstance(entry, Mapping) else None
     if not isinstance(value, list):
         raise Hs3Error(f"`{key}` of {where} must be a list")
     return value
@@ -38,6 +38,14 @@ def get_numbers(entry: Any, key: str, where: str, size: int | None = None) -> li
     if size is not None and len(values) != size:
         raise Hs3Error(f"`{key}` of {where} has {len(values)} entries where {size} are expected")
     return values
+
+
+def find_entry(entries: Mapping[str, Mapping[str, Any]], name: Any, section: str, where: str) -> Mapping[str, Any]:
+    """The entry of a section that something refers to by name."""
+    entry = entries.get(name) if isinstance(name, str) else None
+    if entry is None:
+        raise Hs3Error(f"{where} refers to the {section} `{name}`, which is not there")
+    return entry
 
 
 def index_by_name(document: Mapping[str, Any], section: str) -> dict[str, Mapping[str, Any]]:

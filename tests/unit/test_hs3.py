@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -251,3 +252,25 @@ def test_shared_names_of_staterrors_and_shapefactors() -> None:
         read_hs3(document).compile()
     document["distributions"][0]["samples"][0]["modifiers"][-1]["parameters"] = ["alpha_0", "gamma_1"]
     assert {"gamma_0[0]", "alpha_0[0]", "alpha_0[1]"} <= set(read_hs3(document).compile().parameter_names)
+
+
+def _paths(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(found for key, child in children for found in _paths(child, (*path, key)))]
+
+
+def test_damaged_documents_end_in_one_sentence() -> None:
+    """Anything replaced by anything: a valid model, or an error of ours on one line."""
+    rng = random.Random(11)
+    replacements: list[Any] = [None, {}, [], "x", 1, True, [None], {"name": "x"}, ["a", "b"], float("nan"), "lumi", "staterror"]
+    document = write_hs3(rich_workspace())
+    places = _paths(document)[1:]
+    num_errors = 0
+    for _ in range(400):
+        place = rng.choice(places)
+        try:
+            read_hs3(_set(document, list(place), rng.choice(replacements))).compile()
+        except (Hs3Error, WorkspaceError) as error:
+            assert "\n" not in str(error)
+            num_errors += 1
+    assert 200 < num_errors < 400
