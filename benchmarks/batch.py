@@ -1,6 +1,6 @@
 """Throughput of many walkers in one process, and the time of an evaluation after a move of κ or of branching ratios alone.
 
-    python -m benchmarks.batch [--walkers 64] [--steps 20] [--seed 1] [--results STORE]
+    python -m benchmarks.batch [--walkers 64] [--steps 20] [--seed 1] [--results STORE] [--fast]
 
 The walkers take turns, one step each, as a worker of a campaign runs them: births, deaths, masses, branching ratios, κ, merged copies
 and scalings to μ̂ = 1, default settings. Times are CPU times of this process on one core; the first steps of each walker only warm up.
@@ -106,12 +106,16 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--results", default=None)
+    parser.add_argument("--fast", action="store_true", help="without full likelihoods (HistFactory analyses are one region)")
     arguments = parser.parse_args()
 
     from builder.evaluate import EvaluationSettings, Evaluator
+    from inference.score import ScoreSettings
+    from services.campaign.worker import spare_the_collector
     from services.stores import open_results
 
-    evaluator = Evaluator(open_results(arguments.results), EvaluationSettings())
+    evaluator = Evaluator(open_results(arguments.results), EvaluationSettings(score=ScoreSettings(full_likelihoods=not arguments.fast)))
+    spare_the_collector()  # as a worker does
     stopwatch = Stopwatch(evaluator.evaluate)
     states, whole = run_walkers(stopwatch, arguments.walkers, arguments.steps, arguments.seed)
     seconds = np.array(stopwatch.seconds)

@@ -1,6 +1,6 @@
 """CPU time of one evaluation (predictions, critics, combination, K) on one core, stage by stage.
 
-    python -m benchmarks.evaluate MODELS [--results STORE] [--repeat 5] [--reference REFERENCE.json]
+    python -m benchmarks.evaluate MODELS [--results STORE] [--repeat 5] [--fast] [--reference REFERENCE.json]
 
 MODELS: any model file with several models. REFERENCE: reference predictions with the peer's `seconds` per model, for the ratio.
 """
@@ -24,19 +24,20 @@ def main() -> None:
     parser.add_argument("--results", default=None)
     parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--reference", type=Path, default=None)
+    parser.add_argument("--fast", action="store_true", help="without full likelihoods (HistFactory analyses are one region)")
     arguments = parser.parse_args()
 
     start = time.perf_counter()
     from builder.evaluate import EvaluationSettings, Evaluator
     from builder.model_io import read_models
     from critics.panel import judge
-    from inference.score import score
+    from inference.score import ScoreSettings, score
     from services.stores import open_results
 
     imported = time.perf_counter()
     store = open_results(arguments.results)
     opened = time.perf_counter()
-    evaluator = Evaluator(store, EvaluationSettings())
+    evaluator = Evaluator(store, EvaluationSettings(score=ScoreSettings(full_likelihoods=not arguments.fast)))
     models = read_models(arguments.models)
     ready = time.perf_counter()
     evaluator.evaluate(models[0])
