@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike
 
+from inference.likelihoods.histfactory.settings import AsimovAuxiliary
 from inference.likelihoods.protocol import LogRatio
 from inference.types import DataKind, FloatArray, Outcome
 
@@ -45,6 +46,7 @@ class HistFactoryLikelihood:
         self._signal = model.signal_arrays(signal, signal_errors)
         self.signal = self._signal.yields
         self._is_plain = counts is None and signal_errors is None
+        self._is_exact = False  # whether the data are exactly what the background-only fit expects
         self._fits: dict[float, HistFactoryFit] = {}
         background = model.background_fit(data_kind)
         self._data, self._at_zero = model.data(data_kind), background
@@ -57,11 +59,11 @@ class HistFactoryLikelihood:
             self._at_zero = model.fit(self._data, self._signal, 0.0, start)
 
     @classmethod
-    def _with_data(cls, other: HistFactoryLikelihood, data: ModelData, at_zero: HistFactoryFit) -> HistFactoryLikelihood:
-        """The same signal with other data whose background-only fit is known."""
+    def _with_data(cls, other: HistFactoryLikelihood, data: ModelData, at_zero: HistFactoryFit, is_exact: bool) -> HistFactoryLikelihood:
+        """The same signal with other data whose background-only fit is known, and perhaps exact."""
         new = cls.__new__(cls)
         new.model, new.data_kind, new._signal, new.signal = other.model, other.data_kind, other._signal, other.signal
-        new._is_plain, new._fits, new._data, new._at_zero = False, {}, data, at_zero
+        new._is_plain, new._is_exact, new._fits, new._data, new._at_zero = False, is_exact, {}, data, at_zero
         return new
 
     @property
@@ -101,9 +103,8 @@ class HistFactoryLikelihood:
         return self._free_fit(-math.inf)
 
     def _free_fit(self, lowest_mu: float) -> HistFactoryFit:
-        return self.model.fit(
-            self._data, self._signal, 0.0, self._at_zero.parameters, is_mu_free=True, lowest_mu=lowest_mu, with_curvature=True
-        )
+        search = self.model.fit_from if self._is_exact else self.model.fit
+        return search(self._data, self._signal, 0.0, self._at_zero.parameters, is_mu_free=True, lowest_mu=lowest_mu, with_curvature=True)
 
     @property
     def mu_hat(self) -> float:
@@ -153,10 +154,11 @@ class HistFactoryLikelihood:
         return self._asimov(is_moved)
 
     def _asimov(self, is_moved: bool | None) -> HistFactoryLikelihood:
+        is_exact = is_moved if is_moved is not None else self.model.settings.asimov_auxiliary is AsimovAuxiliary.FITTED
         if self._is_plain:
-            return self._with_data(self, *self.model.asimov(self.data_kind, is_moved))
-        data = self.model.asimov_data(self._at_zero, self._signal.log_widths, is_moved)
-        return self._with_data(self, data, self.model.fit(data, self._signal, 0.0, self._at_zero.parameters))
+            return self._with_data(self, *self.model.asimov(self.data_kind, is_exact), is_exact)
+        data = self.model.asimov_data(self._at_zero, self._signal.log_widths, is_exact)
+        return self._with_data(self, data, self.model.fit(data, self._signal, 0.0, self._at_zero.parameters), is_exact)
 
     def signal_slopes(self, mu: float) -> FloatArray:
         """∂ ln L(μ)/∂s of every bin's expected signal s [1/events], shape (num_bins,); by the envelope theorem; nan if the fit failed."""

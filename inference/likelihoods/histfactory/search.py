@@ -32,7 +32,7 @@ _DEEPER = -1e-4
 _NEARLY_AS_DEEP = 0.1
 _MAX_SINGLES = 4
 _MAX_ROUNDS = 4
-_HIGHEST = 100.0
+_HIGHEST = 50.0
 """Scattered starts whose -ln L is higher than the minimum by more than this are left out."""
 _LADDER = (0.5, -0.5, 1.5, -1.5)
 """All shapes and normalisations start here, in standard deviations, where nothing else leads to a finite likelihood."""
