@@ -90,7 +90,7 @@ class AnalysisBook:
         base = self._base(canonical, search)
         workspaces = self._workspaces.get(canonical)
         if workspaces:
-            return workspace_analysis(tuple(workspaces), base)
+            return workspace_analysis(tuple(workspaces), base, self._surrogates_of(canonical))
         if base is not None:
             return base
         if search is not None:
@@ -100,13 +100,15 @@ class AnalysisBook:
         close = difflib.get_close_matches(name, self.names, n=1)
         raise LimitsError(f"{name} is no analysis of these results or of the catalogue" + (f"; did you mean {close[0]}?" if close else ""))
 
+    def _surrogates_of(self, canonical: str) -> tuple[Path, ...]:
+        return (*self._surrogates.get(canonical, ()), *self._surrogates.get("", ()))
+
     def _base(self, canonical: str, search: Search | None) -> Analysis | None:
         if canonical in self._tables:
             return table_analysis(self._tables[canonical], search, "table of the user")
         record = self._results.get(canonical)
         if record is not None:
-            surrogates = (*self._surrogates.get(canonical, ()), *self._surrogates.get("", ()))
-            return store_analysis(self._store, record.index, search, surrogates)
+            return store_analysis(self._store, record.index, search, self._surrogates_of(canonical))
         if search is not None and search.table is not None:
             return table_analysis(search.table, search)
         return None

@@ -1,6 +1,7 @@
 """A wall-clock limit per fit: an evaluation that takes longer ends, is counted, and the likelihood gives no more numbers.
 
-In the main thread of a process a timer interrupts the fit; elsewhere the time is only compared afterwards.
+In the main thread of a process a timer interrupts the fit, though never inside compilers and libraries that do not bear it (JAX, numba):
+there it waits for the next step of the minimiser. In other threads the time is only compared afterwards.
 """
 
 from __future__ import annotations
@@ -19,6 +20,14 @@ from inference.limits.conventions import AsimovConvention, build_asimov, lowest_
 from inference.types import Outcome
 
 T = TypeVar("T")
+
+_FRAGILE = ("jax", "jaxlib", "numba", "llvmlite", "importlib", "pyhf.pdf")
+"""Whose code is not interrupted: compilers, and the density of pyhf, which reports every exception as an error of its own."""
+_FRAGILE_PREFIXES = tuple(f"{name}." for name in _FRAGILE)
+_PATIENCE_S = 0.01
+"""Time until the next attempt to interrupt."""
+_AGAIN_S = 0.5
+"""The same if the interruption was swallowed, e.g. in a callback of the garbage collector."""
 
 
 class FitTimeoutError(Exception):
@@ -43,7 +52,10 @@ def time_limit(seconds: float | None) -> Iterator[None]:
         return
 
     def ring(number: int, frame: FrameType | None) -> None:
-        raise FitTimeoutError
+        is_safe = _is_safe(frame)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_S if is_safe else _PATIENCE_S)
+        if is_safe:
+            raise FitTimeoutError
 
     before = signal.signal(signal.SIGALRM, ring)
     try:
@@ -52,9 +64,19 @@ def time_limit(seconds: float | None) -> Iterator[None]:
             yield
         finally:
             signal.setitimer(signal.ITIMER_REAL, 0.0)
-    finally:  # the timer rings once: if it does so in the line above, here it is silent
+    finally:  # if the timer rings in the line above, it is silent here
         signal.setitimer(signal.ITIMER_REAL, 0.0)
         signal.signal(signal.SIGALRM, before)
+
+
+def _is_safe(frame: FrameType | None) -> bool:
+    """Whether no caller belongs to code that must not be interrupted."""
+    while frame is not None:
+        module = f"{frame.f_globals.get('__name__', '')}."
+        if module.startswith(_FRAGILE_PREFIXES):
+            return False
+        frame = frame.f_back
+    return True
 
 
 class FitClock:

@@ -18,6 +18,7 @@ from database.errors import UserFacingError
 from inference.analysis_models.histfactory import WorkspaceModel
 from inference.analysis_models.placed import PlacedModel, UnusableModelError
 from inference.likelihoods.histfactory import HistFactoryLikelihood
+from inference.likelihoods.learned import LearnedModel
 from inference.likelihoods.product import ProductLikelihood
 from inference.likelihoods.protocol import Likelihood
 from inference.likelihoods.single_region import SingleRegionLikelihood
@@ -208,6 +209,7 @@ def _speak(
                 notes.append(
                     f"{candidate.entry.kind.value} models are evaluated by the built-in kernels; {settings.backend.value} has none"
                 )
+        notes += _error_of(placed)
         takes_errors |= isinstance(placed.model, WorkspaceModel) and placed.model.compiled.settings.has_signal_staterror
         observed.append(_likelihood(base, yields, placed, DataKind.OBSERVED, base.clock))
         apriori.append(_likelihood(base, yields, placed, DataKind.APRIORI, base.clock))
@@ -229,6 +231,16 @@ def _speak(
         observed=observed[0] if len(observed) == 1 else ProductLikelihood(observed),
         apriori=apriori[0] if len(apriori) == 1 else ProductLikelihood(apriori),
     )
+
+
+def _error_of(placed: PlacedModel) -> list[str]:
+    """What a learned model says of its own error."""
+    if not isinstance(placed.model, LearnedModel):
+        return []
+    error = placed.model.layout.origin.get("error")
+    if not isinstance(error, dict) or not {"median", "percentile_95"} <= error.keys():
+        return ["the error of the learned model is not stated"]
+    return [f"error of -ln L of the learned model: median {error['median']:.3g}, 95 % below {error['percentile_95']:.3g}"]
 
 
 def _has_conventions(likelihood: Likelihood) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from database.results.records import RegionRecord
 from database.searches.records import RegionMap
 from database.searches.workspaces import WorkspaceFile
+from inference.analysis_models.learned import find_input
 from inference.analysis_models.placed import PlacedModel, UnusableModelError
 from inference.likelihoods.histfactory import HistFactorySettings, WorkspaceError, compile_workspace
 from inference.multibin.analyses import Analysis, BuildOptions, ModelKind, Offer, SetModel
@@ -31,12 +33,13 @@ class UserWorkspace(NamedTuple):
     identity: str
 
 
-def workspace_analysis(workspaces: tuple[UserWorkspace, ...], base: Analysis | None) -> Analysis:
+def workspace_analysis(workspaces: tuple[UserWorkspace, ...], base: Analysis | None, surrogates: tuple[Path, ...] = ()) -> Analysis:
     """The analysis of one or several workspaces.
 
     Args:
         workspaces: all of one analysis, one per set of regions.
         base: what is known of the analysis from elsewhere; None for a new one.
+        surrogates: learned models of the workspaces, in files.
 
     Raises:
         LimitsError: a new analysis lacks experiment or energy, or a region has no place in its workspace; names the field.
@@ -73,7 +76,7 @@ def workspace_analysis(workspaces: tuple[UserWorkspace, ...], base: Analysis | N
         background=np.append(base.background[: len(base.regions)], missing),
         errors=np.append(base.errors[: len(base.regions)], missing),
         origin=origin,
-        offer=UserModels(workspaces, tuple(names)),
+        offer=UserModels(workspaces, tuple(names), surrogates),
     )
 
 
@@ -100,15 +103,18 @@ class UserModels:
     Args:
         workspaces: one per set of regions.
         names: all regions of the analysis.
+        surrogates: learned models of the workspaces, in files.
     """
 
-    def __init__(self, workspaces: tuple[UserWorkspace, ...], names: tuple[str, ...]) -> None:
-        self._workspaces, self._names = workspaces, names
+    def __init__(self, workspaces: tuple[UserWorkspace, ...], names: tuple[str, ...], surrogates: tuple[Path, ...] = ()) -> None:
+        self._workspaces, self._names, self._surrogates = workspaces, names, surrogates
 
     def __call__(self, choice: ModelChoice) -> Offer:
         """The models for a choice."""
         if choice is ModelChoice.SURROGATE:
-            return Offer((), reason=("workspaces of users have no learned model; train one and name it with --surrogate",))
+            sets = tuple(self._network(path) for path in self._surrogates)
+            missing = "there is no learned model of it; 'protomodels surrogate train' makes one, --surrogate names it"
+            return Offer(sets, reason=() if sets else (missing,))
         kind = ModelKind.SIMPLIFIED if choice is ModelChoice.SIMPLE else ModelKind.FULL
         return Offer(tuple(self._set(workspace, kind) for workspace in self._workspaces))
 
@@ -142,6 +148,26 @@ class UserModels:
             regions, datasets = tuple(regions[k] for k in kept), tuple(datasets[k] for k in kept)
             includes_crs = False
         return place_for(spec, regions, datasets, includes_crs, settings, options.backend)
+
+    def _network(self, path: Path) -> SetModel:
+        return SetModel(path.name, ModelKind.NETWORK, f"surrogate {path.name}", lambda options: self._place_network(path))
+
+    def _place_network(self, path: Path) -> PlacedModel:
+        """A surrogate of one of the workspaces, its inputs filled by the regions of the map."""
+        from inference.analysis_models.surrogates import load_surrogate
+
+        model = load_surrogate(path)
+        source = model.layout.origin.get("source")
+        digest = str(source.get("digest", "")) if isinstance(source, dict) else ""
+        matching = [workspace for workspace in self._workspaces if digest and workspace.file.sha256.startswith(digest)]
+        if not matching:
+            raise UnusableModelError(f"{path.name} was made from another workspace")
+        columns = np.full(model.num_regions, -1, dtype=np.int32)
+        for region, place in matching[0].regions.regions.items():
+            found = find_input(f"{place.channel}[{place.bin}]", model.layout.names)
+            if found >= 0:
+                columns[found] = self._names.index(region)
+        return PlacedModel(model, columns)
 
     def _simplify(self, workspace: UserWorkspace) -> dict[str, object]:
         from inference.likelihoods.simplified import simplify_workspace

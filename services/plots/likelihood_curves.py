@@ -36,6 +36,7 @@ def draw_curves(curves: CurvesFile, path: Path) -> None:
     try:
         from matplotlib import rc_context
         from matplotlib.figure import Figure
+        from matplotlib.font_manager import FontProperties
     except ImportError:
         raise MissingPlotsError("pictures need matplotlib: pip install 'protomodels[plots]', or write the curves as .json") from None
 
@@ -53,7 +54,7 @@ def draw_curves(curves: CurvesFile, path: Path) -> None:
         lower.set_xlabel("signal strength μ", fontsize=12)
         handles, labels = upper.get_legend_handles_labels()
         legend = figure.legend(handles, labels, loc="outside right upper", frameon=False, fontsize=9.5, handlelength=2.2)
-        legend.set_title("ln L(μ̂)/L(0)", prop={"size": 9.5})
+        legend.set_title("ln L(μ̂)/L(0)", prop=FontProperties(size=9.5))
         legend.set_alignment("left")
         figure.suptitle(curves.title, x=0.02, ha="left", fontsize=13, fontweight="bold", color=INK)
         try:

@@ -14,7 +14,7 @@ import pytest
 
 from builder.model_io import parse_models
 from database.results.store import ResultsStore
-from database.searches.catalogue import load_catalogue
+from database.searches.catalogue import FOLDER, load_catalogue
 from database.searches.records import read_region_map
 from inference.analysis_models.registry import find_analysis_model
 from inference.limits import compute_cls, find_expected_limits, find_upper_limit
@@ -93,6 +93,7 @@ def add_signal(spec: dict[str, Any], poi: str, yields: dict[str, list[float]]) -
     return {**spec, "channels": channels}
 
 
+@pytest.mark.filterwarnings("ignore:jsonschema.RefResolver:DeprecationWarning")
 @pytest.mark.parametrize(("name", "scale"), [("ATLAS-SUSY-2018-14", 1.0), ("ATLAS-SUSY-2018-32", 0.3)])
 def test_limits_agree_with_pyhf(full_store: ResultsStore, name: str, scale: float) -> None:
     """CLs and limits, observed and expected, within 0.2 % of pyhf's; pyhf as our backend gives the same."""
@@ -110,7 +111,7 @@ def test_limits_agree_with_pyhf(full_store: ResultsStore, name: str, scale: floa
     spec = json.loads((full_store.path / workspace.path).read_text())
     sizes = {entry["name"]: len(entry["data"]) for entry in spec["observations"]}
     events: dict[str, list[float]] = {channel: [0.0] * size for channel, size in sizes.items()}
-    places = [(channel, k) for channel, size in sizes.items() for k in range(size)]
+    places = [(channel, k) for channel, size in sizes.items() if not channel.startswith("CR") for k in range(size)]
     for region, (channel, k) in zip(workspace.regions, places, strict=True):
         events[channel][k] = yields.regions[region.smodels or ""].events
     poi = spec["measurements"][0]["config"]["poi"]
@@ -124,7 +125,7 @@ def test_limits_agree_with_pyhf(full_store: ResultsStore, name: str, scale: floa
         assert ours.cls_exp == pytest.approx([float(value) for value in expected], rel=2e-3)
     assert full.limits.mu_ul_obs is not None
     top = 4.0 * full.limits.mu_ul_obs
-    limit, band = pyhf.infer.intervals.upper_limits.toms748_scan(data, model, 1e-3, top, rtol=1e-4)
+    limit, band = pyhf.infer.intervals.upper_limits.toms748_scan(data, model, 0.05 * top, top, rtol=1e-4)
     for ours in (full.limits, backend.limits):
         assert ours.mu_ul_obs == pytest.approx(float(limit), rel=2e-3)
         assert ours.mu_ul_exp == pytest.approx([float(value) for value in band], rel=2e-3)
@@ -189,7 +190,7 @@ def test_an_archive_as_on_hepdata_needs_no_map(full_store: ResultsStore, tmp_pat
 
 def test_packaged_maps_fit_the_published_workspaces(full_store: ResultsStore) -> None:
     """Of the workspaces that the database has: every region is where the counts of the database are."""
-    folder = Path(load_catalogue.__code__.co_filename).parent / "maps"
+    folder = FOLDER / "maps"
     files = {
         "ATLAS-SUSY-2018-31-A": "BkgOnlyA.json",
         "ATLAS-SUSY-2018-31-C": "BkgOnlyC.json",
