@@ -59,6 +59,8 @@ def effective_sample_size(chains: FloatArray, *, counts_between: bool = True) ->
     total = within * (size - 1.0) / size
     if num_chains > 1 and counts_between:
         total += halves.mean(axis=1).var(ddof=1)
+    if total == 0.0:
+        return math.nan
     correlation = 1.0 - (within - covariances.mean(axis=0) * size / (size - 1.0)) / total
     pairs = correlation[: size // 2 * 2].reshape(-1, 2).sum(axis=1)
     pairs[0] = 1.0 + correlation[1]

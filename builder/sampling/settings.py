@@ -134,6 +134,6 @@ class SamplingSettings(_Frozen):
             raise ValueError("kappa_min is not below kappa_max")
         if (self.likelihood is LikelihoodName.FIXED) != bool(self.fixed_analyses):
             raise ValueError("fixed_analyses and the likelihood fixed belong together")
-        if self.burn_in_steps >= self.num_steps:
+        if self.num_steps // self.thin <= self.burn_in_steps // self.thin:
             raise ValueError("burn_in_steps leaves no step of num_steps to record")
         return self

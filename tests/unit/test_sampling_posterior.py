@@ -71,6 +71,10 @@ def test_walkers_that_disagree_are_noticed() -> None:
     assert count_switches(np.array([[1, 1, 2], [3, 4, 3]])) == 3
 
 
+def test_walkers_that_never_move_tell_nothing_of_their_agreement() -> None:
+    assert math.isnan(agreement(np.array([[1.0] * 50, [0.0] * 50])))
+
+
 def test_p_values_of_agreement_are_uniform() -> None:
     """Markov chains that switch on and off, all alike."""
     rng = np.random.default_rng(9)
