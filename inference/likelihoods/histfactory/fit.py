@@ -145,7 +145,7 @@ def _profile_curvature(problem: Problem, theta: FloatArray, work: Work) -> float
     work.is_active[poi] = 0
     direction[poi] = 1.0
     multiply_hessian(problem, theta, direction, work, image)
-    if not factorise_metric(problem, work):
+    if not factorise_metric(problem, theta, work):
         return math.nan
     for p in range(size):
         direction[p] = image[p] if work.is_active[p] else 0.0
@@ -219,7 +219,7 @@ def fit_parameters(
         if damping > 0.0:
             add_damping(problem, work, damping)
         if is_stale or damping > 0.0 or energy > _FAR:  # near the minimum the last metric is good enough
-            if not factorise_metric(problem, work):
+            if not factorise_metric(problem, theta, work):
                 break
             is_stale = damping > 0.0
         for p in range(size):

@@ -20,7 +20,7 @@ _DAMPING = 1e-6
 
 
 @njit(cache=True)
-def _weigh_parameters(problem: Problem, work: Work) -> None:
+def _weigh_parameters(problem: Problem, theta: FloatArray, work: Work) -> None:
     """Writes 1/D for active parameters: constraints, and what bends upwards in the modifiers."""
     layout, inverse, num_bins = problem.layout, work.inverse, problem.layout.num_bins
     for p in range(inverse.shape[0]):
@@ -40,6 +40,9 @@ def _weigh_parameters(problem: Problem, work: Work) -> None:
             inverse[p] = max(inverse[p], _DAMPING * work.bin_weight[layout.local_bin[k]] * j * j)
     for p in range(inverse.shape[0]):
         if work.is_active[p]:
+            if problem.kind[p] == 0:  # nothing may bend it (no events in its bins): no step is longer than its range
+                width = problem.upper[p] - problem.lower[p] if p != problem.poi else 10.0 * max(1.0, abs(theta[p]))
+                inverse[p] = max(inverse[p], abs(work.gradient[p]) / width)
             inverse[p] = 1.0 / inverse[p]
 
 
@@ -89,7 +92,7 @@ def _add_outer_products(shared: IntArray, jacobian: FloatArray, inverse: FloatAr
 
 
 @njit(cache=True)
-def factorise_metric(problem: Problem, work: Work) -> bool:
+def factorise_metric(problem: Problem, theta: FloatArray, work: Work) -> bool:
     """Prepares solutions with the metric of the active parameters, from the derivatives of this moment.
 
     Returns:
@@ -97,7 +100,7 @@ def factorise_metric(problem: Problem, work: Work) -> bool:
     """
     layout, jacobian, inverse, soft, matrix = problem.layout, work.slopes, work.inverse, work.soft, work.matrix
     jacobian[:] = work.jacobian
-    _weigh_parameters(problem, work)
+    _weigh_parameters(problem, theta, work)
     num_bins, num_shared = layout.num_bins, layout.shared.shape[0]
     soft[:] = 0.0
     offset = num_shared * num_bins
