@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fresh reference points: SModelS 3.0.3 in an environment of its own (GPL, slow: 10 s per model), on a list of models.
+# Fresh reference points: SModelS 3.0.3 in an environment of its own (GPL; a second per model, minutes with full likelihoods).
 #   deploy/reference.sh DATABASE MODELS.json OUTPUT.json [FOLDER]
 # DATABASE: unpacked text database 3.0.0. FOLDER (default ~/.cache/protomodels/reference): environment and pickled database, made on
 # first use (8 minutes), kept. PYTHON names the Python it is made with; the reference numbers are from 3.11 (sums differ from 3.12 on).
