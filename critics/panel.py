@@ -44,8 +44,9 @@ def judge(
 
     Returns:
         The first veto; else the verdict with the smallest μ_max, at equal ones that with the largest r, whose reason lists what
-        every critic said; μ_max is the smallest cap in either case. Without critics nothing is constrained. `findings` has what each of them said, `constraints` what
-        each compared with, largest r first; `num_undefined` is the largest number that a critic reports.
+        every critic said; μ_max is the smallest cap in either case. Without critics nothing is constrained. `findings` has what each
+        of them said, `constraints` what each compared with, largest r first; `num_undefined` is the largest number that a critic
+        reports.
 
     Raises:
         ValueError: likelihood_v2 is asked without a context.

@@ -35,6 +35,7 @@ from inference.settings import Conventions
 from inference.types import FloatArray, IntArray, Outcome, PredictionKind, Predictions
 
 if TYPE_CHECKING:
+    from database.results.records import ResultRecord
     from database.results.store import ResultsStore
     from inference.score import ScoreSettings
 
@@ -99,6 +100,13 @@ class _Options(NamedTuple):
     max_asymmetry: float
     max_excess_sigmas: float
     widening: float
+
+
+def _is_cheap(record: ResultRecord) -> bool:
+    """Whether the statistical model of a result consists of covariances only."""
+    if record.stat_model != "region_sets":
+        return record.stat_model in COVARIANCE_MODELS
+    return all(file.kind == "sl" for region_set in record.stat_payload.region_sets for file in region_set.models)
 
 
 @lru_cache(maxsize=8)
@@ -244,7 +252,7 @@ class Candidates:
         for row in np.flatnonzero(predictions.kind == _COMBINED).tolist():
             result = int(predictions.result[row])
             analysis = int(facts.analysis[result])
-            if analysis in seen or not (settings.full_likelihoods or self._store.results[result].stat_model in COVARIANCE_MODELS):
+            if analysis in seen or not (settings.full_likelihoods or _is_cheap(self._store.results[result])):
                 continue
             model = find_analysis_model(self._store, result, settings.conventions)
             if model is not None:

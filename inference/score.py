@@ -89,7 +89,7 @@ class ScoreSettings(BaseModel):
     )
     fixed_strength: bool = Field(
         False,
-        description="whether the model is scored as it is, μ = 1, instead of with its best μ in [0, μ_max]; critics' caps below 1 then veto",
+        description="whether the model is scored as it is, μ = 1, not with its best μ in [0, μ_max]; critics' caps below 1 then veto",
     )
     min_members: int = Field(1, ge=1, le=2, description="likelihoods a combination needs; the published code needed 2")
     conventions: Conventions = Field(Conventions.DEFAULT, description="default, or smodels (or one of its quirks by name) for comparisons")

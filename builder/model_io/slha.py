@@ -21,7 +21,7 @@ from decimal import Decimal
 from builder.decays import Daughters
 from builder.model_checks import canonical_pair, check_masses
 from builder.model_io.common import fold_channels, unfrozen_masses
-from builder.particles import FROZEN_MASS, PARTICLES, POOL_PIDS, particle_of
+from builder.particles import FROZEN_MASS, POOL_PIDS, particle_of
 from builder.protomodel import ProtoModel
 from builder.rates import implied_ssms
 from database.errors import ModelFormatError

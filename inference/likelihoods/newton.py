@@ -15,12 +15,14 @@ from numba import njit
 
 from inference.types import FloatArray, IntArray
 
+# divisions by zero give inf and nan here (error_model="numpy"): a fit that meets them has failed, it does not raise
+
 _MAX_ITERATIONS = 100
 _SMALLEST_GAIN = 1e-9
 """The step that promises to lower -ln L by less than this is the last: what remains is of the order of its square."""
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _factorise(a: FloatArray, size: int) -> bool:
     """Cholesky factor into the lower triangle of a[:size, :size]; False if not positive definite."""
     column = np.empty(size)
@@ -42,7 +44,7 @@ def _factorise(a: FloatArray, size: int) -> bool:
     return True
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _solve(a: FloatArray, size: int, rhs: FloatArray) -> None:
     """Solve with the factor of `_factorise`, in place."""
     for i in range(size):
@@ -91,7 +93,7 @@ def _objective(
     return total
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def _solve_box_quadratic(
     gradient: FloatArray,
     precision: FloatArray,
@@ -167,7 +169,7 @@ def _solve_box_quadratic(
     return -1
 
 
-@njit(cache=True)
+@njit(cache=True, error_model="numpy")
 def fit_nuisances(
     mu: float,
     observed: FloatArray,

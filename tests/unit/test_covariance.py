@@ -180,3 +180,10 @@ def test_background_held_at_zero_keeps_its_limits() -> None:
         assert 0.1 + model.sd[0] * fit.pulls[0] + mu * 0.4 >= -1e-12
         step = 1e-5
         assert fit.slope == pytest.approx((likelihood.fit(mu + step).nll - likelihood.fit(mu - step).nll) / (2 * step), rel=1e-3, abs=1e-3)
+
+
+def test_a_background_too_small_to_divide_by_is_an_outcome() -> None:
+    """1e-308 events, seven observed: inf and nan in the arithmetic end in a typed outcome or a number, never in an exception."""
+    likelihood = CovarianceLikelihood(CovarianceModel([7.0, 1.0], [1e-308, 2.0], [[1e-300, 0.0], [0.0, 1.0]]), [1.0, 1.0])
+    for mu in (0.0, 1.0):
+        assert math.isfinite(likelihood.nll(mu)) == (likelihood.fit(mu).outcome is Outcome.OK)

@@ -123,7 +123,7 @@ def test_places_in_a_region_map_are_read_in_every_form(tmp_path: Path) -> None:
     [
         ({"one": "SR_a", "two": "SR_a[0]"}, "regions[two]: SR_a[0] is one already"),
         ({"one": {"channel": "SR_a", "bin": -1}}, "regions[one][bin]: input should be greater than or equal to 0"),
-        ({"one": {"chanel": "SR_a"}}, "regions[one][channel]: this field is missing"),
+        ({"one": {"channels": "SR_a"}}, "regions[one][channel]: this field is missing"),
         ({"one": 3}, "regions[one]: input should be a valid dictionary"),
         ({}, "regions: dictionary should have at least 1 item"),
     ],
