@@ -37,11 +37,13 @@ class ModelData(NamedTuple):
         counts: events per main-data bin, shape (num_bins,).
         auxdata: centres of the constraints per parameter, shape (num_parameters,).
         constant: Σ ln Γ(n + 1) + Σ ln(σ √2π) + Σ ln Γ(a + 1).
+        saturated: -ln L of a model that expects exactly what was measured, all constants included.
     """
 
     counts: FloatArray
     auxdata: FloatArray
     constant: float
+    saturated: float
 
 
 class HistFactoryFit(NamedTuple):
@@ -125,6 +127,7 @@ class HistFactoryModel:
             self.nominal_background, np.repeat(np.arange(self.num_bins), np.diff(cells.bin_start))[background], cells.nominal[background]
         )
         is_normal = self.table.constraint == Constraint.NORMAL
+        self._is_poisson = self.table.constraint == Constraint.POISSON
         self._weight = np.where(is_normal, 1.0 / self.table.width**2, self.table.width)
         self._background_scale = np.ones(len(cells.nominal))
         self._background_scale[self.signal_cells] = 0.0
@@ -197,9 +200,11 @@ class HistFactoryModel:
             raise WorkspaceError(f"data need {self.num_bins} counts, one per bin of the workspace, not {counts.shape}")
         auxdata = self.table.auxdata if auxdata is None else auxdata
         constant = self.no_signal.log_widths if log_widths is None else log_widths
-        constant += sum(math.lgamma(n + 1.0) for n in counts.tolist())
-        constant += sum(math.lgamma(a + 1.0) for a in auxdata[self.table.constraint == Constraint.POISSON].tolist())
-        return ModelData(counts, auxdata, constant)
+        saturated = 0.0
+        for n in (*counts.tolist(), *auxdata[self._is_poisson].tolist()):
+            constant += math.lgamma(n + 1.0)
+            saturated += n - n * math.log(n) if n > 0.0 else 0.0
+        return ModelData(counts, auxdata, constant, saturated + constant)
 
     def data(self, data_kind: DataKind) -> ModelData:
         """Observed data; a priori: the nominal background; a posteriori: Asimov data of the background-only fit."""
@@ -226,8 +231,7 @@ class HistFactoryModel:
             is_moved = self.settings.asimov_auxiliary is AsimovAuxiliary.FITTED
         auxdata = self.table.auxdata
         if is_moved:
-            is_poisson = self.table.constraint == Constraint.POISSON
-            fitted = np.where(is_poisson, fit.parameters * self.table.width, fit.parameters)
+            fitted = np.where(self._is_poisson, fit.parameters * self.table.width, fit.parameters)
             auxdata = np.where(self.table.constraint == Constraint.NONE, 0.0, fitted)
         return self.make_data(np.maximum(fit.means, 0.0), auxdata, log_widths)
 

@@ -73,7 +73,7 @@ def find_minimum(
             break
         found = best
         others = [(parameters, best.mu) for parameters in _other_starts(model, data, signal, best.parameters)]
-        if number == 0 and (model.is_wild or (model.is_small and _is_poor(model, data, signal, best))):
+        if number == 0 and (model.is_wild or (model.is_small and _is_poor(model, data, best))):
             ceiling = best.nll + _HIGHEST
             others += [(x, best.mu) for x in _scattered_starts(model, start, best.mu) if model.nll_at(x, signal, data) < ceiling]
         if is_mu_free and number == 0:
@@ -142,15 +142,9 @@ def _signal_scale(fit: HistFactoryFit, data: ModelData, signal: SignalArrays) ->
     return 1.0 / math.sqrt(information) if information > 0.0 else 0.0
 
 
-def _is_poor(model: HistFactoryModel, data: ModelData, signal: SignalArrays, fit: HistFactoryFit) -> bool:
+def _is_poor(model: HistFactoryModel, data: ModelData, fit: HistFactoryFit) -> bool:
     """Whether a fit describes the data so badly that another minimum is likely to do better: deviance above 4 per bin + 10."""
-    counts = data.counts
-    deviance = 2.0 * float((fit.means - counts).sum())
-    is_seen = counts > 0.0
-    deviance += 2.0 * float((counts[is_seen] * np.log(counts[is_seen] / fit.means[is_seen])).sum())
-    pulls = (fit.parameters - data.auxdata) ** 2 * signal.weight
-    deviance += float(pulls[model.table.constraint == Constraint.NORMAL].sum())
-    return deviance > 4.0 * model.num_bins + 10.0
+    return 2.0 * (fit.nll - data.saturated) > 4.0 * model.num_bins + 10.0
 
 
 def _scattered_starts(model: HistFactoryModel, start: FloatArray, mu: float) -> list[FloatArray]:
