@@ -35,23 +35,22 @@ class BackendOption(StrEnum):
 
 
 InputArgument = Annotated[
-    Path | None, typer.Argument(help="Yields, one or several models, or with --stat-only a results file.", show_default=False)
+    Path | None,
+    typer.Argument(metavar="SOURCE", help="Yields, one or several models, or with --stat-only a results file.", show_default=False),
 ]
 AnalysisOption = Annotated[list[str] | None, typer.Option("--analysis", "-a", help="Only this analysis; repeat for more.")]
 ModelOption = Annotated[
     ModelChoice | None,
-    typer.Option("--model", help="Statistical model of regions; fullpyhf: full ones, evaluated by pyhf.  [default: full]"),
+    typer.Option("--model", help="Statistical model of regions; fullpyhf: full ones, evaluated by pyhf; none: full."),
 ]
 BackendArgument = Annotated[BackendOption | None, typer.Option(help="numba is built in; numpy (or pyhf) and jax go through pyhf.")]
 ScanOption = Annotated[bool, typer.Option("--scan", help="Only observed CLs: the quickest verdict.")]
 SelectOption = Annotated[str | None, typer.Option("--select", help="uplim, cls, expected, separated by commas.")]
-DetailedOption = Annotated[
-    bool, typer.Option("--detailed", help="Everything, with all sets of regions and all bands; default but for these.")
-]
-StatisticOption = Annotated[TestStatistic | None, typer.Option(help="Test statistic.  [default: q_tilde]")]
-AsimovOption = Annotated[AsimovConvention | None, typer.Option(help="Auxiliary data of Asimov data.  [default: published]")]
-ExpectedOption = Annotated[ExpectedData | None, typer.Option(help="Expected after or before a look at the data.  [default: aposteriori]")]
-TimeoutOption = Annotated[float | None, typer.Option("--timeout", help="Wall-clock limit of one fit [s].")]
+DetailedOption = Annotated[bool, typer.Option("--detailed", help="All quantities; the table has all sets of regions, and ±2σ bands.")]
+StatisticOption = Annotated[TestStatistic | None, typer.Option(help="Test statistic; none: q_tilde.")]
+AsimovOption = Annotated[AsimovConvention | None, typer.Option(help="Auxiliary data of Asimov data; none: published.")]
+ExpectedOption = Annotated[ExpectedData | None, typer.Option(help="Expected after or before a look at the data; none: aposteriori.")]
+TimeoutOption = Annotated[float | None, typer.Option("--timeout", help="Wall-clock limit of one fit, in seconds.")]
 WorkspaceOption = Annotated[
     list[str] | None, typer.Option("--workspace", help="HistFactory workspace: FILE, ARCHIVE#MEMBER or DOI#MEMBER; repeat for more.")
 ]
