@@ -25,6 +25,8 @@ NUM_FUNCTIONS = 15
 ROOMS = ("builder", "critics", "inference", "database")
 PASSED_THROUGH = frozenset({"evaluate", "evaluate_predictions", "predict", "predict_topologies", "predict_populated", "populate"})
 """Functions of the evaluation that only call the stages."""
+CALLED_BY_KERNELS = "_numba_unpickle"
+"""What compiled kernels call to return tuples: a signal that arrived in the kernel is handled there, so it stands for the kernel."""
 
 Stack = tuple[str, ...]
 """Names of functions, `module.function`, outermost first."""
@@ -83,7 +85,8 @@ class Sampler:
     def _sample(self, _: int, frame: FrameType | None) -> None:
         names = []
         while frame is not None:
-            names.append(_name(frame))
+            if frame.f_code.co_name != CALLED_BY_KERNELS:
+                names.append(_name(frame))
             frame = frame.f_back
         self.stacks[tuple(reversed(names))] += 1
 
