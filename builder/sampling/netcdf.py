@@ -154,7 +154,10 @@ def _coordinates(chains: Sequence[Sequence[Draw]]) -> dict[str, tuple[tuple[str,
 
 def _content_table(xarray: Any, summary: PosteriorSummary) -> Any:
     entries = summary.contents
-    columns = ("probability", "error", "ess", "prior_probability", "bayes_factor", "agreement", "r_hat", "num_draws", "best_k")
+    columns = (
+        "probability", "error", "ess", "prior_probability", "bayes_factor", "bayes_factor_error",
+        "agreement", "r_hat", "num_draws", "best_k",
+    )  # fmt: skip
     table: dict[str, Any] = {name: (("content",), np.array([getattr(entry, name) for entry in entries])) for name in columns}
     table["per_walker"] = (("content", "chain"), np.array([entry.per_walker for entry in entries]))
     table["label"] = (("content",), np.array([entry.label for entry in entries], dtype=object))

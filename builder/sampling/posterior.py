@@ -19,6 +19,7 @@ from builder.sampling.prior import Prior
 from builder.sampling.space import Space
 from builder.sampling.tempering import Draw
 from inference.score import ScoreSettings, k_score, log_prior
+from inference.spectrum import LBP_PID
 from inference.types import FloatArray
 
 MIN_SLICE = 10
@@ -39,6 +40,7 @@ class ContentSummary(NamedTuple):
         ess: effective number of independent visits-or-not behind it (model-switch ESS).
         prior_probability: exact.
         bayes_factor: P(data | content) / P(data | X_Z^1 alone), from posterior and prior odds; nan where X_Z^1 alone was not visited.
+        bayes_factor_error: its standard error, as if both probabilities were independent.
         per_walker: probability in each walker.
         agreement: p-value of equal probabilities in all walkers; nan for one walker.
         r_hat: largest rank-normalised split R-hat over the masses and ln L of the slice; nan for slices that are too short.
@@ -53,6 +55,7 @@ class ContentSummary(NamedTuple):
     ess: float
     prior_probability: float
     bayes_factor: float
+    bayes_factor_error: float
     per_walker: tuple[float, ...]
     agreement: float
     r_hat: float
@@ -85,7 +88,7 @@ def content_label(content: Content) -> str:
         >>> content_label((1000006, 1000022))
         'Xt X1Z'
     """
-    return " ".join(particle_of(pid).ascii_id for pid in sorted(content, key=lambda pid: (pid == 1000022, pid)))
+    return " ".join(particle_of(pid).ascii_id for pid in sorted(content, key=lambda pid: (pid == LBP_PID, pid)))
 
 
 def equal_lengths(draws: Sequence[Sequence[Draw]]) -> tuple[tuple[Draw, ...], ...]:
@@ -118,6 +121,28 @@ def slice_r_hat(draws: Sequence[Sequence[Draw]], content: Content) -> float:
     return max(values, default=math.nan)
 
 
+class _Estimate(NamedTuple):
+    """How often a content is visited, and how well that is known."""
+
+    probability: float
+    error: float
+    ess: float
+    per_walker: tuple[float, ...]
+    agreement: float
+
+    @property
+    def relative_error(self) -> float:
+        """Return the error as a fraction; nan where the content was not visited."""
+        return self.error / self.probability if self.probability > 0.0 else math.nan
+
+
+def _estimate(chains: Sequence[Sequence[Draw]], content: Content) -> _Estimate:
+    is_here = np.array([[float(draw.state.content == content) for draw in some] for some in chains])
+    ess, probability = effective_sample_size(is_here), float(is_here.mean())
+    error = math.sqrt(probability * (1.0 - probability) / ess) if ess > 0.0 else math.nan
+    return _Estimate(probability, error, ess, tuple(float(value) for value in is_here.mean(axis=1)), agreement(is_here))
+
+
 def summarise(draws: Sequence[Sequence[Draw]], prior: Prior, score: ScoreSettings) -> PosteriorSummary:
     """Return the posterior of a run.
 
@@ -128,28 +153,29 @@ def summarise(draws: Sequence[Sequence[Draw]], prior: Prior, score: ScoreSetting
     """
     chains = equal_lengths(draws)
     counts = Counter(draw.state.content for some in chains for draw in some)
-    total = sum(counts.values())
-    alone = counts.get((1000022,), 0) / total / math.exp(prior.log_content(frozenset()))
+    reference = _estimate(chains, (LBP_PID,))
+    alone = reference.probability / math.exp(prior.log_content(frozenset()))
     best: dict[Content, float] = {}
     for some in chains:
         for draw in some:
             best[draw.state.content] = max(best.get(draw.state.content, -math.inf), k_of(draw, prior.space, score))
     contents = []
     for content, number in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        is_here = np.array([[float(draw.state.content == content) for draw in some] for some in chains])
-        ess, probability = effective_sample_size(is_here), number / total
-        prior_probability = math.exp(prior.log_content(frozenset(content) - {1000022}))
+        here = _estimate(chains, content)
+        prior_probability = math.exp(prior.log_content(frozenset(content) - {LBP_PID}))
+        factor = here.probability / prior_probability / alone if alone > 0.0 else math.nan
         contents.append(
             ContentSummary(
                 content=content,
                 label=content_label(content),
-                probability=probability,
-                error=math.sqrt(probability * (1.0 - probability) / ess) if ess > 0.0 else math.nan,
-                ess=ess,
+                probability=here.probability,
+                error=here.error,
+                ess=here.ess,
                 prior_probability=prior_probability,
-                bayes_factor=probability / prior_probability / alone if alone > 0.0 else math.nan,
-                per_walker=tuple(float(value) for value in is_here.mean(axis=1)),
-                agreement=agreement(is_here),
+                bayes_factor=factor,
+                bayes_factor_error=0.0 if content == (LBP_PID,) else factor * math.hypot(here.relative_error, reference.relative_error),
+                per_walker=here.per_walker,
+                agreement=here.agreement,
                 r_hat=slice_r_hat(chains, content),
                 num_draws=number,
                 best_k=best[content],
