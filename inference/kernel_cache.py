@@ -1,8 +1,8 @@
 """Where compiled kernels are kept: one folder per state of the code.
 
-numba keeps a compiled kernel as long as the file it is written in does not change. A kernel contains those it calls, from other files
-too: after an update of one file, kept kernels of another would go on with the old code, or crash. So the folder is named after the content of
-every file that kernels are made of; an update starts a new one, and folders that nobody used for a while are removed.
+numba keeps a compiled kernel as long as the file it is written in does not change. A kernel contains those it calls, from other
+files too: after an update of one file, kept kernels of another would go on with the old code, or crash. So the folder is named
+after the content of every file that kernels are made of; an update starts a new one, and old ones are removed after a while.
 """
 
 from __future__ import annotations
