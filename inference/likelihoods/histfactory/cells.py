@@ -1,4 +1,4 @@
-"""Flat arrays of a HistFactory model, as the compiled kernels read them.
+"""Flat arrays of a HistFactory model, as the compiled (njit) kernels read them.
 
 A *cell* is one sample in one bin. Its expected events are
 

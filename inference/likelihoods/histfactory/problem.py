@@ -1,4 +1,4 @@
-"""What compiled fits read and write: the model, the data, and their working arrays."""
+"""What compiled (njit) fits read and write: the model, the data, and their working arrays."""
 
 from __future__ import annotations
 
