@@ -63,7 +63,7 @@ def count_prior_terms(protomodel: ProtoModel, *, counts_lbp: bool = True) -> Pri
     Examples:
         >>> model = ProtoModel({1000022: 160.0, 1000006: 1100.0}, {1000006: {(6, 1000022): 1.0}}, {(-1000006, 1000006): 1.2})
         >>> count_prior_terms(model)
-        PriorTerms(num_particles=2, num_branching_ratios=0, num_ssms=1.0)
+        PriorTerms(num_particles=2, num_branching_ratios=0, num_ssms=1.0, penalties={})
     """
     num_branching_ratios = 0
     for pid, channels in protomodel.branching_ratios.items():
