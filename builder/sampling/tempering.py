@@ -91,7 +91,7 @@ class Ladder:
     ) -> None:
         self.prior = prior
         self.settings = prior.space.settings
-        self._log_likelihood = log_likelihood
+        self.log_likelihood = log_likelihood
         self._seed = seed
         self._log_exchange = log_exchange or _log_exchange
         self._catalogue = build_catalogue(prior) if catalogue is None else tuple(catalogue)
@@ -116,7 +116,7 @@ class Ladder:
             return ChainState(state, self.prior.log_density(state), None, 0, scales)
         for _ in range(MAX_START_DRAWS):
             state = self.prior.draw(rng)
-            weight = self._log_likelihood(self.prior.space.model_of(state))
+            weight = self.log_likelihood(self.prior.space.model_of(state))
             if is_admissible(weight):
                 return ChainState(state, self.prior.log_density(state), weight, 0, scales)
         interval = self.prior.space.mass_interval(LBP_PID, {})
@@ -154,7 +154,7 @@ class Ladder:
         chains, exchanges = list(walker.chains), list(walker.exchanges)
         for index in range(turn % 2, len(chains) - 1, 2):
             log_threshold = math.log1p(-rng.random())
-            cold, hot = (weigh(chain, self.prior.space, self._log_likelihood) for chain in chains[index : index + 2])
+            cold, hot = (weigh(chain, self.prior.space, self.log_likelihood) for chain in chains[index : index + 2])
             betas = self.settings.betas[index], self.settings.betas[index + 1]
             is_taken = log_threshold < self._log_exchange(betas[0], betas[1], cold.log_likelihood, hot.log_likelihood)
             tried, taken = exchanges[index]

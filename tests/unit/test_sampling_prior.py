@@ -199,6 +199,26 @@ def test_allowed_particles_and_channels_of_the_walk_hold() -> None:
         assert all((25, LBP_PID) not in channels for channels in model.branching_ratios.values())
 
 
+def test_channels_of_a_catalogue_are_used_and_exchanged() -> None:
+    """X_Z^2 and X_W^1 decay to slepton-like states; generations that exchange their roles take these channels along."""
+    pool = {"catalogue": "sleptons", "allowed_particles": ("Xe", "Xnue", "Xmu", "Xnumu", "X_Z^2", "X_W^1")}
+    space = space_of(WalkSettings.model_validate({"pool": pool}), complexity=Complexity.PER_MODEL)
+    prior = Prior(space, ScoreSettings(prior="flat"))
+    swap = next(weighed.move for weighed in build_catalogue(prior) if weighed.move.name == "swap")
+    rng, renamed = np.random.default_rng(5), set()
+    for _ in range(300):
+        state = prior.draw(rng)
+        proposal = propose(swap, rng, state)
+        if proposal is None or prior.log_density(proposal.state) == -math.inf:
+            continue
+        assert proposal.log_ratio == 0.0
+        back = swap.apply(proposal.state, proposal.reverse_choice)
+        assert back is not None
+        assert back.state == state
+        renamed |= set(proposal.state.decays.get(X2Z, {})) - set(state.decays.get(X2Z, {}))
+    assert renamed >= {"-11,1000011", "-13,1000013"}
+
+
 def test_caps_of_processes_hold() -> None:
     pool = {"allowed_particles": ("X_Z^2", "X_W^1"), "ssm_caps": {"X_W^1 X_Z^2": 2.0}}
     prior = Prior(space_of(WalkSettings.model_validate({"pool": pool})), ScoreSettings())
