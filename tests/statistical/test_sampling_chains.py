@@ -30,7 +30,8 @@ from inference.types import FloatArray
 from tests.sampling_toys import X1W, X2Z, XB, XC, XG, XT, MutantMove, all_contents, build_prior, functions_of
 
 SEED = int(os.environ.get("PROTOMODELS_TEST_SEED", "1"))
-MAX_PULL = 3.0
+MAX_PULL = 3.0 if "PROTOMODELS_TEST_SEED" not in os.environ else 4.5
+"""Some forty pulls are tested: beyond 3 happens in one of ten seeds, so that a hunt with fresh seeds asks for more."""
 NO_INDEPENDENCE = {"independent": 0.0, "birth_death": 0.4, "mass_one": 0.2, "kappa_copy_detach": 0.25, "kappa_on_off": 0.2}
 """Draws from the prior would hide what other moves do wrong; changes of structure are what mixes."""
 
@@ -62,6 +63,14 @@ def log_beta(value: float, shape: tuple[float, float]) -> float:
     return norm + (a - 1.0) * math.log(max(value, 1e-300)) + (b - 1.0) * math.log(max(1.0 - value, 1e-300))
 
 
+def content_pull(draws: Sequence[Sequence[Draw]], content: frozenset[int], probability: float) -> float:
+    """Pull of the frequency of a content; the spread is that of the expected probability, not of the few visits there were."""
+    values = indicator(draws, content)
+    size = effective_sample_size(values)
+    assert size > 20.0
+    return float((values.mean() - probability) / math.sqrt(probability * (1.0 - probability) / size))
+
+
 def indicator(draws: Sequence[Sequence[Draw]], content: frozenset[int]) -> FloatArray:
     return np.array([[float(frozenset(draw.state.others) == content) for draw in some] for some in draws])
 
@@ -78,7 +87,7 @@ def test_without_data_the_chains_return_the_prior(complexity: Complexity) -> Non
     )  # fmt: skip
     draws = run(prior, lambda model: Weight(0.0))
     for content in all_contents(prior):
-        assert abs(pull(indicator(draws, content), math.exp(prior.log_content(content)))) < MAX_PULL + 0.5, content
+        assert abs(content_pull(draws, content, math.exp(prior.log_content(content)))) < MAX_PULL + 0.5, content
     rng = np.random.default_rng(SEED)
     exact = np.array([functions_of(prior.draw(rng), prior) for _ in range(4000)])
     found = np.array([[functions_of(draw.state, prior) for draw in some] for some in draws])
@@ -143,7 +152,7 @@ def toy_prior() -> Prior:
 
 @pytest.fixture(scope="module")
 def toy_draws(toy_prior: Prior) -> list[list[Draw]]:
-    return run(toy_prior, build_toy(toy_prior))
+    return run(toy_prior, build_toy(toy_prior), num_walkers=3)
 
 
 def test_known_model_probabilities_are_found(toy_prior: Prior, toy_draws: list[list[Draw]]) -> None:
@@ -156,10 +165,23 @@ def test_known_model_probabilities_are_found(toy_prior: Prior, toy_draws: list[l
     tested = [content for content, probability in expected.items() if probability > MIN_PROBABILITY]
     assert len(tested) >= 4
     for content in tested:
-        assert abs(pull(indicator(toy_draws, content), expected[content])) < MAX_PULL, content
+        assert abs(content_pull(toy_draws, content, expected[content])) < MAX_PULL, content
     for pid in TOY_POOL:
         here = np.array([[float(pid in draw.state.masses) for draw in some] for some in toy_draws])
         assert abs(pull(here, math.fsum(p for content, p in expected.items() if pid in content))) < MAX_PULL
+
+
+@pytest.mark.slow
+def test_many_chains_scatter_around_the_known_probabilities(toy_prior: Prior) -> None:
+    """Errors from the scatter of 40 independent chains, without any estimate of autocorrelation."""
+    draws = run(toy_prior, build_toy(toy_prior), num_walkers=40)
+    expected = toy_probabilities(toy_prior)
+    pulls = []
+    for content, probability in expected.items():
+        means = indicator(draws, content).mean(axis=1)
+        pulls.append((means.mean() - probability) / (means.std(ddof=1) / math.sqrt(len(means))))
+    assert max(map(abs, pulls)) < 4.0
+    assert 0.6 < math.sqrt(float(np.mean(np.square(pulls)))) < 1.4
 
 
 def test_known_skewed_posteriors_are_found(toy_prior: Prior, toy_draws: list[list[Draw]]) -> None:
